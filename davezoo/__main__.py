@@ -1,0 +1,6 @@
+"""`python -m davezoo`."""
+
+from davezoo.cli import main
+
+if __name__ == "__main__":
+    main()

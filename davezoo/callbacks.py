@@ -1,0 +1,117 @@
+"""Callbacks of the training recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from davezoo.structures import Events
+
+
+class EMA(WeightAveraging):
+    """Lightning's running average of the weights, for short runs and safe against interruption.
+
+    Validation and the checkpoint's `state_dict` use the average; the trained weights lie beside it
+    under `current_model_state`. Added to Lightning's callback: a ramp of the decay, without which
+    the average of a short run is little more than its first weights; trained weights are put back
+    before a run that is stopped while validating is saved; a checkpoint that is only tested keeps
+    the average.
+
+    Args:
+        decay: share that the average keeps at every step; the published codes use 0.999.
+        ramp_up: after n steps keep at most (1 + n) / (10 + n), as TensorFlow and timm do.
+    """
+
+    def __init__(self, decay: float = 0.999, ramp_up: bool = False) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(
+                f"Expected `decay` to be at least 0 and below 1, got {decay}; 0.999 is usual."
+            )
+
+        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+            ramp = (1 + num_averaged) / (10 + num_averaged)
+            kept = torch.as_tensor(ramp).clamp(max=decay) if ramp_up else torch.tensor(decay)
+            return torch.lerp(current, averaged, kept.to(averaged))
+
+        super().__init__(avg_fn=average)
+        self._swapped = False
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in place."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the trained weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._swapped = False
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Put the trained weights back if the run was stopped while validating."""
+        del exception
+        if self._swapped:
+            self.on_validation_epoch_end(trainer, pl_module)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take up average and trained weights, but only to train on."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+class DetectionsCollector(Callback):
+    """Keep what `test` or `predict` finds: `detections` holds the events of each video."""
+
+    def __init__(self) -> None:
+        self.detections: dict[str, Events] = {}
+
+    def _collect(self, outputs: Any) -> None:
+        self.detections.update(outputs)
+
+    def _gather(self, trainer: Trainer) -> None:
+        """Take the videos of all processes together; one that two of them saw counts once."""
+        if trainer.world_size > 1:
+            parts: list[dict[str, Events]] = [{}] * trainer.world_size
+            torch.distributed.all_gather_object(parts, self.detections)
+            merged = {video: events for part in reversed(parts) for video, events in part.items()}
+            self.detections = merged
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the events of a test batch."""
+        self._collect(outputs)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the events of a batch."""
+        self._collect(outputs)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather from all processes."""
+        self._gather(trainer)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather from all processes."""
+        self._gather(trainer)

@@ -1,0 +1,131 @@
+"""Checkpoint files: reading them safely, loading a model from one, writing one without a trainer."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import torch
+
+import davezoo.methods
+from davezoo.task import EventLocalizer
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file and the remedy."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of any origin; only tensors and plain types are let in.
+
+    Args:
+        path: file written by Lightning or `torch.save`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is truncated, holds other objects or is no dictionary.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a checkpoint at {path}, got no file; check the path.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"Expected {path} to hold tensors and plain types only, got {error}; davezoo does not "
+            "run code from checkpoints, save the state dict alone."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"Expected {path} to be a complete checkpoint, got {error}; copy or train it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"Expected {path} to hold a dictionary, got {type(content).__name__}; "
+            "give a checkpoint, not a single tensor."
+        )
+    return content
+
+
+def read_own_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of davezoo.
+
+    Raises:
+        CheckpointError: if another program wrote it, or its method is not known here.
+    """
+    content = read_checkpoint(path)
+    origin = content.get("davezoo")
+    if not isinstance(origin, dict):
+        raise CheckpointError(
+            f"Expected {path} to be a davezoo checkpoint, got one without its entry `davezoo`; turn "
+            "checkpoints of the published codes into ours with `davezoo convert`."
+        )
+    if origin.get("method") not in davezoo.methods.__all__:
+        raise CheckpointError(
+            f"Expected {path} to be of a method of this version, got {origin.get('method')!r}; "
+            f"it was written by davezoo {origin.get('version')}, install that or a later one."
+        )
+    return content
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    weights: Literal["average", "trained"] = "average",
+) -> EventLocalizer:
+    """Load a model of whichever method wrote the checkpoint, ready to predict.
+
+    Args:
+        path: a checkpoint of davezoo.
+        device: where the model is put.
+        weights: the running average that is scored and shared, or the trained weights behind it.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file cannot be used or has no such weights.
+
+    Example:
+        >>> model = load("runs/unav/best.ckpt")  # doctest: +SKIP
+        >>> model.predict(visual, audio)[0]  # doctest: +SKIP
+        DetectedEvent(start=3.2, end=9.8, label='dog bark', score=0.81)
+    """
+    content = read_own_checkpoint(path)
+    state = content["state_dict"]
+    if weights == "trained" and "current_model_state" in content:
+        state = content["current_model_state"]
+    method = getattr(davezoo.methods, content["davezoo"]["method"])
+    model: EventLocalizer = method(**content["davezoo"]["settings"])
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"Expected the weights of {path} to fit its own settings, got {error}; "
+            "the file was changed after it was written."
+        ) from error
+    return model.to(device).eval()
+
+
+def write_checkpoint(path: Path, model: EventLocalizer, data_settings: dict[str, Any]) -> None:
+    """Write a checkpoint that `davezoo test` and `davezoo.load` take.
+
+    Args:
+        path: the file; missing folders are made.
+        model: the model.
+        data_settings: arguments of EventDataModule that belong to the features.
+    """
+    content: dict[str, Any] = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": model.state_dict(),
+        "datamodule_hyper_parameters": data_settings,
+    }
+    model.on_save_checkpoint(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)

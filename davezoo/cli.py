@@ -1,0 +1,82 @@
+"""The command `davezoo`: training commands through LightningCLI, file tools as plain functions."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+TRAINING_COMMANDS = {
+    "fit": "train a model, choose its best epoch by validation mAP",
+    "validate": "score a checkpoint on the validation split",
+    "test": "score a checkpoint on the test split; write detections, result and report",
+    "predict": "write the detections of a checkpoint to a file",
+}
+
+TOOLS = {
+    "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
+    "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
+    "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),
+    "complexity": ("davezoo.complexity:complexity", "count parameters and multiply-accumulates"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line.
+
+    Args:
+        args: words after `davezoo`; those of the process by default.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    command = words[0] if words else "--help"
+    if command in ("-h", "--help"):
+        sys.stdout.write(_overview())
+    elif command == "--version":
+        from davezoo import __version__
+
+        sys.stdout.write(f"davezoo {__version__}\n")
+    elif command in TOOLS:
+        _run_tool(command, words[1:])
+    elif command in TRAINING_COMMANDS:
+        from davezoo.training import run_training_command
+
+        run_training_command(words)
+    else:
+        near = difflib.get_close_matches(command, [*TRAINING_COMMANDS, *TOOLS], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see davezoo --help."
+        sys.exit(f"davezoo: there is no command {command!r}; {hint}")
+
+
+def _run_tool(name: str, args: list[str]) -> None:
+    """Import one tool and give it its arguments; its signature and docstring are the help."""
+    import jsonargparse
+
+    module, _, function = TOOLS[name][0].partition(":")
+    tool = getattr(importlib.import_module(module), function)
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    try:
+        jsonargparse.auto_cli(tool, args=args, prog=f"davezoo {name}", as_positional=False)
+    except (ValueError, FileNotFoundError) as error:
+        # Bad input, said in full by the message; a traceback would hide it.
+        sys.exit(f"davezoo {name}: {error}")
+
+
+def _overview() -> str:
+    """Return the help of the bare command; imports nothing."""
+    width = max(map(len, [*TRAINING_COMMANDS, *TOOLS])) + 2
+    training = "\n".join(f"  {name:<{width}}{text}" for name, text in TRAINING_COMMANDS.items())
+    tools = "\n".join(f"  {name:<{width}}{text}" for name, (_, text) in TOOLS.items())
+    return f"""usage: davezoo COMMAND [options]
+
+A model zoo for dense audio-visual event localization.
+
+training commands (start with a recipe: --config quickstart.yaml, --config unav.yaml):
+{training}
+
+file tools:
+{tools}
+
+Each command explains itself: davezoo COMMAND --help.
+"""

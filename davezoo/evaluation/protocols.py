@@ -1,0 +1,182 @@
+"""Named scoring protocols: everything that two programs must agree on to print the same number.
+
+The rules were read from, and checked against, the evaluators of the UnAV-100 kit (Geng et al., CVPR
+2023), ActionFormer (Zhang et al., ECCV 2022), ActivityNet (Caba Heilbron et al., CVPR 2015) and
+EPIC-Kitchens C2-Action-Detection (Damen et al., IJCV 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Rules that all protocols of this package share; written beside every score.
+_SHARED_RULES = {
+    "match": "tIoU >= threshold; a taken event passes a detection on to the next best free one",
+    "average_precision": "all points, mean over the classes that occur in the annotations",
+    "ties": "last listed first, for scores and for tIoU; videos in the order of the annotations",
+    "unknown_labels": "detections of classes without annotated events are dropped and counted",
+    "unknown_videos": "detections in videos outside the split are false positives and counted",
+    "zero_length": "a zero-length event matches only a detection with the same two times",
+}
+
+
+class ProtocolError(ValueError):
+    """A protocol is unknown or its values contradict each other; the message lists the choices."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to score detections, fixed by name and version.
+
+    Args:
+        name: short name, for example `unav100`.
+        version: changes whenever a score could change.
+        source: the official evaluator whose rules these are.
+        tiou_thresholds: the thresholds as exact doubles, ascending.
+        threshold_recipe: how the doubles come about; `linspace` and decimal literals differ in the
+            last digit, which decides tIoUs that lie exactly on a threshold.
+        near_duplicate_tolerance: seconds; an event is removed when an earlier kept event of the
+            same video and class has both ends within this distance. None keeps all.
+        min_event_duration: seconds; shorter events are removed. 0 removes events of zero length,
+            None keeps all.
+        default_split: the subset that published results are about.
+        headline_tious: thresholds printed in the summary, as decimals.
+        blocked_list: what the official list of videos to leave out is called; None where the
+            evaluator has none. The list itself is data and is handed to the scorer.
+
+    Raises:
+        ProtocolError: if the thresholds are not ascending within (0, 1], or a limit is negative.
+    """
+
+    name: str
+    version: str
+    source: str
+    tiou_thresholds: tuple[float, ...]
+    threshold_recipe: str
+    near_duplicate_tolerance: float | None
+    min_event_duration: float | None
+    default_split: str
+    headline_tious: tuple[float, ...]
+    blocked_list: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no evaluator could follow."""
+        tious = self.tiou_thresholds
+        ascending = all(low < high for low, high in pairwise(tious))
+        if not tious or not ascending or tious[0] <= 0 or tious[-1] > 1:
+            raise ProtocolError(
+                f"Expected `tiou_thresholds` to be ascending within (0, 1], got {tious}; "
+                "list each threshold once."
+            )
+        for rule in ("near_duplicate_tolerance", "min_event_duration"):
+            value = getattr(self, rule)
+            if value is not None and not value >= 0:
+                raise ProtocolError(
+                    f"Expected `{rule}` to be seconds >= 0 or None, got {value}; use None to keep "
+                    "all events."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return name, version, thresholds and rules, as they are written beside a score."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "source": self.source,
+            "tiou_thresholds": list(self.tiou_thresholds),
+            "threshold_recipe": self.threshold_recipe,
+            "headline_tious": list(self.headline_tious),
+            "rules": {
+                **_SHARED_RULES,
+                "near_duplicate_tolerance_seconds": self.near_duplicate_tolerance,
+                "min_event_duration_seconds": self.min_event_duration,
+                "blocked_list": self.blocked_list,
+            },
+        }
+
+
+def _linspace(start: float, stop: float, num: int) -> tuple[float, ...]:
+    return tuple(np.linspace(start, stop, num).tolist())
+
+
+_UNAV100 = Protocol(
+    name="unav100",
+    version="1",
+    source="UnAV kit, ANETdetection (Geng et al., CVPR 2023)",
+    tiou_thresholds=_linspace(0.1, 0.9, 9),
+    threshold_recipe="numpy.linspace(0.1, 0.9, 9)",
+    near_duplicate_tolerance=1e-3,
+    min_event_duration=None,
+    default_split="test",
+    headline_tious=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+)
+
+_THUMOS14 = Protocol(
+    name="thumos14",
+    version="1",
+    source="ActionFormer kit, ANETdetection (Zhang et al., ECCV 2022)",
+    tiou_thresholds=_linspace(0.3, 0.7, 5),
+    threshold_recipe="numpy.linspace(0.3, 0.7, 5)",
+    near_duplicate_tolerance=1e-3,
+    min_event_duration=1e-3,
+    default_split="test",
+    headline_tious=(0.3, 0.4, 0.5, 0.6, 0.7),
+)
+
+_ACTIVITYNET13 = Protocol(
+    name="activitynet13",
+    version="1",
+    source="ActivityNet kit, eval_detection (Caba Heilbron et al., CVPR 2015)",
+    tiou_thresholds=_linspace(0.5, 0.95, 10),
+    threshold_recipe="numpy.linspace(0.5, 0.95, 10)",
+    near_duplicate_tolerance=None,
+    min_event_duration=None,
+    default_split="validation",
+    headline_tious=(0.5, 0.75, 0.95),
+    blocked_list="ActivityNet server, action get_blocked",
+)
+
+_EPIC100 = Protocol(
+    name="epic100",
+    version="1",
+    source="EPIC-Kitchens C2-Action-Detection, one task at a time (Damen et al., IJCV 2022)",
+    tiou_thresholds=_linspace(0.1, 0.5, 5),
+    threshold_recipe="numpy.linspace(0.1, 0.5, 5)",
+    near_duplicate_tolerance=None,
+    min_event_duration=None,
+    default_split="validation",
+    headline_tious=(0.1, 0.2, 0.3, 0.4, 0.5),
+)
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol for protocol in (_UNAV100, _THUMOS14, _ACTIVITYNET13, _EPIC100)
+}
+
+
+def get_protocol(protocol: str | Protocol) -> Protocol:
+    """Return the protocol of a name; a `Protocol` is handed through.
+
+    Args:
+        protocol: a key of `PROTOCOLS`, or a protocol of one's own.
+
+    Raises:
+        ProtocolError: if there is no protocol of this name.
+
+    Example:
+        >>> get_protocol("thumos14").tiou_thresholds
+        (0.3, 0.39999999999999997, 0.5, 0.6, 0.7)
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ProtocolError(
+            f"Expected `protocol` to be one of {sorted(PROTOCOLS)}, got {protocol!r}; "
+            "choose one of them."
+        )
+    return PROTOCOLS[protocol]

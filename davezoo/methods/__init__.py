@@ -1,0 +1,5 @@
+"""One file a paper: its detector in plain PyTorch and its LightningModule."""
+
+from davezoo.methods.unav import UnAV, UnAVDetector
+
+__all__ = ["UnAV", "UnAVDetector"]

@@ -1,0 +1,1 @@
+"""Modules that detectors are built from; plain PyTorch, sequences are (B, T, C) inside."""

@@ -1,0 +1,137 @@
+"""The conv-attention block that all networks of this family are made of.
+
+Reference:
+    Zhang et al., "ActionFormer: Localizing Moments of Actions with Transformers", ECCV 2022,
+    section 3.2; in its two-stream form Geng et al., "Dense-Localizing Audio-Visual Events in
+    Untrimmed Videos: A Large-Scale Benchmark and Baseline" (UnAV), CVPR 2023.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from davezoo.nn.layers import DepthwiseConv, ScaledResidual
+
+
+class _Projection(nn.Module):
+    """Depthwise convolution, LayerNorm, linear map: how queries, keys and values are made."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv(width, stride)
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, width)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(self.norm(self.conv(x)))
+        return out
+
+
+class ConvAttention(nn.Module):
+    """Multi-head attention whose queries, keys and values come from depthwise convolutions.
+
+    Args:
+        width: channels.
+        num_heads: heads; must divide the width.
+        stride: 2 halves the number of steps of queries, keys and values alike.
+    """
+
+    def __init__(self, width: int, num_heads: int, stride: int = 1) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(
+                f"Expected `num_heads` to divide `width`, got {num_heads} heads and width {width}; "
+                "change one of them."
+            )
+        self.num_heads = num_heads
+        self.query = _Projection(width, stride)
+        self.key = _Projection(width, stride)
+        self.value = _Projection(width, stride)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, y: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Let `y` ask and `x` answer.
+
+        Args:
+            x: source of keys and values, (N, T, C).
+            y: source of queries, (N, T, C).
+            key_mask: steps that may be attended, (N, T / stride), or None for all.
+
+        Returns:
+            (N, T / stride, C).
+        """
+        heads = (self.num_heads, x.shape[-1] // self.num_heads)
+        query, key, value = (
+            projection(source).unflatten(-1, heads).transpose(1, 2)
+            for projection, source in ((self.query, y), (self.key, x), (self.value, x))
+        )  # (N, H, T, C / H)
+        allowed = None if key_mask is None else key_mask[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class ConvAttentionBlock(nn.Module):
+    """Pre-norm transformer block on two inputs: the first answers and is carried on.
+
+    `out = skip(x) + attention(norm(x), norm(y))`, then the usual two-layer perceptron. With `x is y`
+    this is self-attention (the two norms keep their own weights). No norm follows the block.
+
+    Args:
+        width: channels.
+        num_heads: attention heads.
+        stride: 2 halves the number of steps; the skip is then a max-pool over three steps.
+        mlp_ratio: hidden width of the perceptron over `width`.
+        drop_path: rate of stochastic depth while training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        stride: int = 1,
+        mlp_ratio: int = 4,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.norm_x = nn.LayerNorm(width)
+        self.norm_y = nn.LayerNorm(width)
+        self.attention = ConvAttention(width, num_heads, stride)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width)
+        )
+        nn.init.zeros_(self.mlp[0].bias)
+        nn.init.zeros_(self.mlp[2].bias)
+        self.add_attention = ScaledResidual(width, drop_path)
+        self.add_mlp = ScaledResidual(width, drop_path)
+
+    def forward(
+        self, x: Tensor, y: Tensor, mask: Tensor, key_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return (N, T / stride, C), zero where `mask` is False.
+
+        Args:
+            x: what is updated; source of keys, values and skip, (N, T, C).
+            y: source of queries, (N, T, C).
+            mask: valid steps after the stride, (N, T / stride).
+            key_mask: steps after the stride that may be attended, or None for all.
+        """
+        mixed = self.attention(self.norm_x(x), self.norm_y(y), key_mask)
+        out = self.add_attention(self._skip(x), mixed)
+        out = self.add_mlp(out, self.mlp(self.norm_mlp(out)))
+        # The published code masks after every convolution. Past the depthwise ones all that is left
+        # works on single steps, and masked keys have no weight: once, at the end, is the same.
+        masked: Tensor = out * mask.unsqueeze(-1)
+        return masked
+
+    def _skip(self, x: Tensor) -> Tensor:
+        if self.stride == 1:
+            return x
+        pooled = F.max_pool1d(x.transpose(1, 2), 3, self.stride, padding=1)
+        return pooled.transpose(1, 2)

@@ -1,0 +1,81 @@
+"""Two-stream encoder: embedding and unimodal attention, one branch a modality."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from davezoo.nn.attention import ConvAttentionBlock
+from davezoo.nn.layers import SinusoidalPositions, TemporalConv
+
+
+class StreamEncoder(nn.Module):
+    """Embed one modality and let its steps attend to each other.
+
+    Args:
+        in_width: width of the features.
+        width: channels inside the network.
+        num_heads: attention heads.
+        num_blocks: self-attention blocks.
+        drop_path: rate of stochastic depth while training.
+    """
+
+    def __init__(
+        self, in_width: int, width: int, num_heads: int, num_blocks: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([TemporalConv(in_width, width), TemporalConv(width, width)])
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.blocks = nn.ModuleList(
+            ConvAttentionBlock(width, num_heads, drop_path=drop_path) for _ in range(num_blocks)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Encode (B, T, C_in) to (B, T, C)."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            # Not masked again: padded steps hold relu(bias of the norm) as in the published code.
+            x = F.relu(norm(conv(x, mask, [x.shape[1]])))
+        x = x + positions * mask.unsqueeze(-1)
+        for block in self.blocks:
+            x = block(x, x, mask, key_mask=mask)
+        return x
+
+
+class TwoStreamEncoder(nn.Module):
+    """A visual and an audio branch with the same position code.
+
+    Args:
+        visual_width: width of the visual features.
+        audio_width: width of the audio features.
+        width: channels inside the network.
+        num_heads: attention heads.
+        num_blocks: self-attention blocks of each branch.
+        max_length: steps of the position table.
+        length_multiple: videos are padded to a multiple of this many steps.
+        drop_path: rate of stochastic depth while training.
+    """
+
+    def __init__(
+        self,
+        visual_width: int,
+        audio_width: int,
+        width: int,
+        *,
+        num_heads: int,
+        num_blocks: int,
+        max_length: int,
+        length_multiple: int,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.positions = SinusoidalPositions(width, max_length, length_multiple)
+        self.visual = StreamEncoder(visual_width, width, num_heads, num_blocks, drop_path)
+        self.audio = StreamEncoder(audio_width, width, num_heads, num_blocks, drop_path)
+
+    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode (B, C_v, T) and (B, C_a, T) to two streams (B, T, C)."""
+        positions = self.positions(mask)
+        return (
+            self.visual(visual.transpose(1, 2), mask, positions),
+            self.audio(audio.transpose(1, 2), mask, positions),
+        )

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: segments, points, losses, decoding, non-maximum suppression."""

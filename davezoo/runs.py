@@ -1,0 +1,90 @@
+"""Run folders: where a run lies, how it is found again, what a test leaves in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from davezoo.evaluation.predictions import PredictionTable, write_predictions
+
+if TYPE_CHECKING:
+    from davezoo.annotations import Annotations
+    from davezoo.evaluation.results import EvaluationResult
+
+
+def new_run_folder(parent: Path) -> Path:
+    """Return a folder of `parent` named after the time, the same for all processes of a run."""
+    if "LOCAL_RANK" in os.environ and "DAVEZOO_RUN" in os.environ:
+        return Path(os.environ["DAVEZOO_RUN"])  # started by the process that chose the folder
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder = parent / stamp
+    number = 2
+    while folder.exists():
+        folder = parent / f"{stamp}_{number}"
+        number += 1
+    os.environ["DAVEZOO_RUN"] = str(folder)
+    return folder
+
+
+def find_checkpoint(folders: Iterable[Path], which: str) -> Path:
+    """Return the newest `last` or `best` checkpoint among run folders.
+
+    Args:
+        folders: run folders.
+        which: `last` or `best`.
+
+    Raises:
+        FileNotFoundError: if none of them has one.
+    """
+    folders = list(folders)
+    found = [path for folder in folders if (path := folder / "checkpoints" / f"{which}.ckpt").is_file()]
+    if not found:
+        places = ", ".join(map(str, folders)) or "no run folder"
+        raise FileNotFoundError(
+            f"Expected a checkpoint `{which}` of an earlier run, got none in {places}; name the run "
+            "with --trainer.default_root_dir or the file with --ckpt_path."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def keep_earlier_log(folder: Path) -> None:
+    """Move the CSV log of a run that is resumed aside; the logger would delete it."""
+    log = folder / "metrics.csv"
+    if log.is_file():
+        parts = len(list(folder.glob("metrics.part*.csv")))
+        log.rename(folder / f"metrics.part{parts + 1}.csv")
+
+
+def write_test_results(
+    detections: Path,
+    table: PredictionTable,
+    result: EvaluationResult,
+    annotations: Annotations,
+    title: str,
+    notes: list[str],
+) -> list[Path]:
+    """Write the detections, the result and the report of a test side by side.
+
+    Args:
+        detections: file of the detections; the others get its folder.
+        table: what was found.
+        result: its score.
+        annotations: the split that was scored.
+        title: headline of the report.
+        notes: what a reader of the report must know.
+
+    Returns:
+        The three files.
+    """
+    from davezoo.evaluation.report import write_report  # matplotlib and jinja2 only now
+
+    folder = detections.parent
+    prefix = "" if detections.stem == "detections" else f"{detections.stem}_"
+    files = [detections, folder / f"{prefix}result.json", folder / f"{prefix}report.html"]
+    write_predictions(detections, table)
+    result.write(files[1])
+    write_report(files[2], result, annotations, table, title, notes)
+    return files

@@ -1,0 +1,122 @@
+"""The nouns of the zoo: what flows between data, detector, decoding and metric.
+
+Axis letters, used in every docstring: `B` batch, `C` channels, `T` time steps of the feature grid,
+`L` pyramid levels, `T_l` time steps of level `l`, `P` points (all levels together), `K` classes,
+`N` events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureGrid:
+    """Where the time steps of a feature sequence lie in seconds.
+
+    Step `g` (any real number) is centred on second `(g * stride + window / 2) / fps`.
+
+    Args:
+        fps: frames per second of the video that the features were extracted from.
+        stride: frames from one feature vector to the next.
+        window: frames that one feature vector covers.
+    """
+
+    fps: float
+    stride: float
+    window: float
+
+    def to_grid(self, seconds: Tensor) -> Tensor:
+        """Convert seconds to grid steps; nothing is rounded or clipped."""
+        return (seconds * self.fps - 0.5 * self.window) / self.stride
+
+    def to_seconds(self, steps: Tensor) -> Tensor:
+        """Convert grid steps to seconds; nothing is rounded or clipped."""
+        return (steps * self.stride + 0.5 * self.window) / self.fps
+
+
+@dataclass
+class Events:
+    """Events of one video: annotated ones, or detections when `scores` is given.
+
+    Args:
+        segments: starts and ends, (N, 2); seconds or grid steps, as the producer states.
+        labels: class indices, (N,), int64.
+        scores: confidences, (N,), or None for annotations.
+    """
+
+    segments: Tensor
+    labels: Tensor
+    scores: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.labels)
+
+    def to(self, *args: Any, **kwargs: Any) -> Events:
+        """Move every tensor as `Tensor.to` does."""
+        return _map_tensors(self, lambda x: x.to(*args, **kwargs))
+
+
+@dataclass
+class Batch:
+    """Videos padded to one length.
+
+    Args:
+        visual: visual features, (B, C_v, T).
+        audio: audio features, (B, C_a, T).
+        mask: True on the steps that belong to the video, (B, T).
+        segments: annotated events in grid steps, (B, N, 2); zeros where there is none.
+        labels: class index of each event, (B, N), int64; -1 where there is none.
+        video_ids: one id a video.
+        durations: seconds of each video; detections are clipped to them.
+        grids: the feature grid of each video.
+    """
+
+    visual: Tensor
+    audio: Tensor
+    mask: Tensor
+    segments: Tensor
+    labels: Tensor
+    video_ids: list[str]
+    durations: list[float]
+    grids: list[FeatureGrid]
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """Move every tensor as `Tensor.to` does."""
+        return _map_tensors(self, lambda x: x.to(*args, **kwargs))
+
+    def pin_memory(self) -> Batch:
+        """Copy every tensor to page-locked memory; called by the data loader."""
+        return _map_tensors(self, lambda x: x.pin_memory())
+
+
+@dataclass
+class Predictions:
+    """What a detector says of a batch, before decoding.
+
+    Args:
+        logits: class logits of each level, (B, T_l, K).
+        offsets: distances from a point to start and end in strides of the level, (B, T_l, K, 2).
+        masks: True on the points that belong to the video, (B, T_l), one a level.
+        features: named intermediates that auxiliary losses read; see each detector.
+    """
+
+    logits: list[Tensor]
+    offsets: list[Tensor]
+    masks: list[Tensor]
+    features: dict[str, Any] = field(default_factory=dict)
+
+
+def _map_tensors(item: Any, function: Any) -> Any:
+    """Return a copy of a dataclass with `function` applied to its tensors."""
+    moved = {
+        f.name: function(value)
+        for f in fields(item)
+        if isinstance(value := getattr(item, f.name), torch.Tensor)
+    }
+    return replace(item, **moved)

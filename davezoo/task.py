@@ -1,0 +1,432 @@
+"""The LightningModule that all methods share: targets, losses, decoding, score, optimiser."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from davezoo import __version__
+from davezoo.evaluation.metric import TemporalMeanAveragePrecision
+from davezoo.nn.detector import Detector
+from davezoo.ops.decoding import decode
+from davezoo.ops.losses import distance_iou_loss, generalized_iou_loss, sigmoid_focal_loss
+from davezoo.ops.nms import NmsSettings, suppress
+from davezoo.ops.padding import padded_length
+from davezoo.ops.points import assign, pyramid_points
+from davezoo.structures import Batch, Events, FeatureGrid, Predictions
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch.optim.lr_scheduler import LRScheduler
+
+_REGRESSION_LOSSES = {"diou": distance_iou_loss, "giou": generalized_iou_loss}
+
+
+class DetectedEvent(NamedTuple):
+    """One event that a model found.
+
+    Args:
+        start: seconds.
+        end: seconds.
+        label: class name.
+        score: confidence between 0 and 1.
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+class EventLocalizer(LightningModule, ABC):
+    """Train, score and use a detector; abstract, a method brings its network.
+
+    Args:
+        detector: the network.
+        class_names: name of each class index.
+        grid: time grid of the features the network was trained on.
+        learning_rate: peak of the learning rate; steps of AdamW.
+        weight_decay: decay of convolution and linear weights; biases, norms and gains have none.
+        warmup_epochs: epochs of linear warm-up; cosine to 1e-8 afterwards.
+        regression_loss: 1-D distance-IoU or generalised-IoU loss.
+        regression_weight: weight of the regression loss against the focal loss.
+        label_smoothing: epsilon of smoothed class targets.
+        initial_normalizer: first value of the running number of positive points that divides the
+            losses; a buffer, so that a resumed run goes on with it.
+        normalizer_momentum: share that the running number keeps in each step.
+        score_threshold: least score of a candidate.
+        max_candidates_per_level: most candidates of each pyramid level.
+        min_length: candidates must be longer than this, in grid steps.
+        nms: suppression of overlapping candidates.
+        protocol: evaluation protocol of validation and test.
+    """
+
+    loss_normalizer: Tensor
+
+    def __init__(
+        self,
+        detector: Detector,
+        class_names: list[str],
+        grid: FeatureGrid | dict[str, float],
+        learning_rate: float = 1e-4,
+        weight_decay: float = 1e-4,
+        warmup_epochs: float = 5,
+        regression_loss: Literal["diou", "giou"] = "diou",
+        regression_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        initial_normalizer: float = 250.0,
+        normalizer_momentum: float = 0.9,
+        score_threshold: float = 0.001,
+        max_candidates_per_level: int = 2000,
+        min_length: float = 0.05,
+        nms: NmsSettings | dict[str, Any] = NmsSettings(),  # noqa: B008 - frozen
+        protocol: str = "unav100",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["detector"])
+        self.detector = detector
+        self.class_names = list(class_names)
+        self.grid = grid if isinstance(grid, FeatureGrid) else FeatureGrid(**grid)
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.regression_loss = _REGRESSION_LOSSES[regression_loss]
+        self.regression_weight = regression_weight
+        self.label_smoothing = label_smoothing
+        self.normalizer_momentum = normalizer_momentum
+        self.score_threshold = score_threshold
+        self.max_candidates_per_level = max_candidates_per_level
+        self.min_length = min_length
+        self.nms = nms if isinstance(nms, NmsSettings) else NmsSettings(**nms)
+        self.protocol = protocol
+        self.register_buffer("loss_normalizer", torch.tensor(float(initial_normalizer)))
+        self.metric: TemporalMeanAveragePrecision | None = None
+
+    # Losses ---------------------------------------------------------------------------------------
+
+    def losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted losses by name; their sum is minimised.
+
+        The classification loss is the focal loss over all valid points and classes, the regression
+        loss the mean over the events that each point answers for. Both are divided by the running
+        number of positive points (facts of the published code: updated before it is used).
+
+        Args:
+            predictions: output of the detector.
+            batch: the videos with their events in grid steps.
+        """
+        detector = self.detector
+        logits = torch.cat(predictions.logits, dim=1)  # (B, P, K)
+        offsets = torch.cat(predictions.offsets, dim=1).float()  # (B, P, K, 2)
+        mask = torch.cat(predictions.masks, dim=1)  # (B, P)
+        lengths = [level.shape[1] for level in predictions.logits]
+        points = pyramid_points(
+            lengths, detector.strides, detector.regression_ranges, device=logits.device
+        )
+        targets = assign(points, batch.segments, batch.labels, detector.num_classes)
+
+        positive = targets.positive & mask.unsqueeze(-1)  # (B, P, N)
+        normalizer = self._update_normalizer(positive.any(-1).sum())
+
+        smoothing = self.label_smoothing
+        classes = targets.classes * (1 - smoothing) + smoothing / (detector.num_classes + 1)
+        focal = sigmoid_focal_loss(logits, classes).sum(-1) * mask
+
+        labels = batch.labels.clamp(min=0)[:, None, :, None].expand(*positive.shape, 2)
+        at_events = offsets.gather(2, labels)  # (B, P, N, 2)
+        distances = torch.where(positive.unsqueeze(-1), targets.distances, 1.0)
+        regression = torch.where(positive, self.regression_loss(at_events, distances), 0.0)
+        return {
+            "loss_cls": focal.sum() / normalizer,
+            "loss_reg": self.regression_weight * regression.sum() / normalizer,
+            **detector.auxiliary_losses(predictions, batch),
+        }
+
+    def _update_normalizer(self, num_positive: Tensor) -> Tensor:
+        """Return the running number of positive points, moved on while training."""
+        if self.training:
+            momentum = self.normalizer_momentum
+            current = num_positive.clamp(min=1).to(self.loss_normalizer)
+            self.loss_normalizer.mul_(momentum).add_(current, alpha=1 - momentum)
+        return self.loss_normalizer.clone()
+
+    # Detection ------------------------------------------------------------------------------------
+
+    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+        """Run the detector; see `Detector.forward`."""
+        predictions: Predictions = self.detector(visual, audio, mask)
+        return predictions
+
+    def detect(self, predictions: Predictions, batch: Batch) -> list[Events]:
+        """Turn predictions into events in seconds, best first, one `Events` a video.
+
+        Suppression works in grid steps; afterwards times are clipped to the video, as published.
+        """
+        candidates = decode(
+            predictions.logits,
+            predictions.offsets,
+            predictions.masks,
+            self.detector.strides,
+            score_threshold=self.score_threshold,
+            max_candidates_per_level=self.max_candidates_per_level,
+            min_length=self.min_length,
+        )
+        found = suppress(*candidates, self.nms)
+        return [
+            Events(grid.to_seconds(events.segments).clamp(0, duration), events.labels, events.scores)
+            for events, grid, duration in zip(found, batch.grids, batch.durations, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        visual: Tensor | npt.NDArray[Any],
+        audio: Tensor | npt.NDArray[Any],
+        *,
+        duration: float | None = None,
+        grid: FeatureGrid | None = None,
+        min_score: float = 0.0,
+    ) -> list[DetectedEvent]:
+        """Find the events of one video from its features, laid out as on disk.
+
+        Args:
+            visual: visual features, (T, C_v).
+            audio: audio features, (T, C_a); the longer of the two is cut to the shorter.
+            duration: seconds of the video; by default the end of the last feature window.
+            grid: time grid of these features, if it is not the one the model was trained on.
+            min_score: leave out events below this score.
+
+        Returns:
+            The events, best first.
+
+        Raises:
+            ValueError: if an array is not (T, C) of the right width, is empty or holds NaN.
+        """
+        streams = {"visual": torch.as_tensor(visual), "audio": torch.as_tensor(audio)}
+        widths = {"visual": self.detector.visual_width, "audio": self.detector.audio_width}
+        for name, x in streams.items():
+            _check_features(name, x, widths[name])
+        num_steps = min(len(x) for x in streams.values())
+        grid = grid or self.grid
+        if duration is None:
+            duration = ((num_steps - 1) * grid.stride + grid.window) / grid.fps
+        length = padded_length(num_steps, self.detector.max_length, self.detector.strides[-1])
+        padded = {
+            name: nn.functional.pad(x[:num_steps].T.float(), (0, length - num_steps))[None].to(self.device)
+            for name, x in streams.items()
+        }
+        batch = Batch(
+            **padded,
+            mask=(torch.arange(length) < num_steps)[None].to(self.device),
+            segments=torch.zeros(1, 1, 2),
+            labels=torch.full((1, 1), -1),
+            video_ids=["video"],
+            durations=[duration],
+            grids=[grid],
+        )
+        was_training = self.training
+        self.eval()
+        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)[0].to("cpu")
+        self.train(was_training)
+        scores = torch.zeros(0) if found.scores is None else found.scores
+        rows = zip(found.segments.tolist(), found.labels.tolist(), scores.tolist(), strict=True)
+        return [
+            DetectedEvent(start, end, self.class_names[label], score)
+            for (start, end), label, score in rows
+            if score >= min_score
+        ]
+
+    # Steps ----------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the summed loss of a batch and log each of its parts."""
+        losses = self.losses(self(batch.visual, batch.audio, batch.mask), batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch.video_ids)
+        self.log_dict({f"train/{name}": x.detach() for name, x in losses.items()}, batch_size=size)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the score and log its loss."""
+        predictions = self(batch.visual, batch.audio, batch.mask)
+        total = torch.stack(list(self.losses(predictions, batch).values())).sum()
+        self.log("val/loss", total, batch_size=len(batch.video_ids))
+        self._metric.update(batch.video_ids, self.detect(predictions, batch))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
+        """Add a batch to the score; return the events of every video, in seconds."""
+        found = self.predict_step(batch, batch_idx)
+        self._metric.update(list(found), list(found.values()))
+        return {video: events.to("cpu") for video, events in found.items()}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
+        """Return the events of every video of a batch, in seconds."""
+        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)
+        return dict(zip(batch.video_ids, found, strict=True))
+
+    # Score ----------------------------------------------------------------------------------------
+
+    @property
+    def _metric(self) -> TemporalMeanAveragePrecision:
+        if self.metric is None:
+            raise RuntimeError(
+                "Expected a running validation or test, got none; use Trainer.validate or .test."
+            )
+        return self.metric
+
+    def _start_score(self, stage: Literal["validate", "test"]) -> None:
+        """Take the ground truth of the whole split, so that videos never seen count as missed."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not hasattr(data, "ground_truth"):
+            raise ValueError(
+                f"Expected a data module with `ground_truth(split)`, got {type(data).__name__}; "
+                "pass an EventDataModule to the trainer."
+            )
+        annotations = data.ground_truth(data.split_of(stage))
+        if annotations.class_names != self.class_names:
+            raise ValueError(_class_mismatch(self.class_names, annotations.class_names))
+        self.metric = TemporalMeanAveragePrecision(annotations, self.protocol).to(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Make an empty metric for the validation split."""
+        self._start_score("validate")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the score of the validation split."""
+        self._log_score("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Make an empty metric for the test split."""
+        self._start_score("test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the score of the test split; `metric.result()` keeps the details."""
+        self._log_score("test")
+
+    def _log_score(self, prefix: str) -> None:
+        # Every rank holds the gathered score already, so nothing is reduced.
+        scores = self._metric.compute()
+        self.log(f"{prefix}/avg_map", scores.pop("avg_map"), prog_bar=True)
+        self.log_dict({f"{prefix}/{name}": value for name, value in scores.items()})
+
+    # Optimisation ---------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW with linear warm-up and cosine decay, stepped after every batch."""
+        parameters = list(self.detector.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        epoch_steps = max(self.trainer.num_training_batches, 1) / self.trainer.accumulate_grad_batches
+        scheduler = warmup_cosine(optimizer, round(self.warmup_epochs * epoch_steps), num_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # Checkpoints ----------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Constructor arguments as plain types: what a checkpoint needs to rebuild this module."""
+        return {
+            name: _plain(value)
+            for name, value in self.hparams.items()
+            if not name.startswith("_") and name != "detector"
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say what it is."""
+        checkpoint["davezoo"] = {
+            "version": __version__,
+            "method": type(self).__name__,
+            "settings": self.settings,
+        }
+        # Lightning's own copy would hold objects that `weights_only=True` refuses.
+        checkpoint["hyper_parameters"] = self.settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another method or of other classes.
+
+        Raises:
+            ValueError: naming both and the remedy.
+        """
+        origin = checkpoint.get("davezoo")
+        if not isinstance(origin, Mapping):
+            raise ValueError(
+                "Expected a davezoo checkpoint, got one without its entry `davezoo`; turn published "
+                "checkpoints into ours with `davezoo convert`."
+            )
+        if origin["method"] != type(self).__name__:
+            raise ValueError(
+                f"Expected a checkpoint of {type(self).__name__}, got one of {origin['method']}; "
+                "leave out --config and --model (a checkpoint knows its method) or use davezoo.load."
+            )
+        if origin["settings"]["class_names"] != self.class_names:
+            raise ValueError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
+
+
+def warmup_cosine(
+    optimizer: torch.optim.Optimizer, warmup_steps: int, num_steps: int
+) -> LRScheduler:
+    """Raise the learning rate linearly to its peak, then lower it to 1e-8 along a cosine.
+
+    The first step has rate (nearly) 0 and step `warmup_steps - 1` the peak, as in the published
+    code; there the first is exactly 0, here 1e-8 of the peak.
+
+    Args:
+        optimizer: its learning rate is the peak.
+        warmup_steps: steps of the warm-up.
+        num_steps: steps of the whole training.
+    """
+    schedulers = torch.optim.lr_scheduler
+    warmup_steps = min(warmup_steps, num_steps - 1)
+    decay_steps = max(num_steps - max(warmup_steps, 0), 1)
+    decay = schedulers.CosineAnnealingLR(optimizer, decay_steps, eta_min=1e-8)
+    if warmup_steps < 2:
+        return decay
+    rise = schedulers.LinearLR(optimizer, start_factor=1e-8, total_iters=warmup_steps - 1)
+    return schedulers.SequentialLR(optimizer, [rise, decay], milestones=[warmup_steps])
+
+
+def _check_features(name: str, x: Tensor, width: int) -> None:
+    if x.ndim != 2 or x.shape[1] != width or not len(x):
+        raise ValueError(
+            f"Expected `{name}` to be (T, {width}) with at least one step, got {tuple(x.shape)}; "
+            "give the features as they lie on disk, time first."
+        )
+    if not torch.isfinite(x).all():
+        raise ValueError(
+            f"Expected finite numbers in `{name}`, got NaN or Inf; extract its features again."
+        )
+
+
+def _class_mismatch(checkpoint: list[str], data: list[str]) -> str:
+    return (
+        f"Expected the data to have the classes of the model, got {len(data)} classes "
+        f"({', '.join(data[:3])}, ...) for a model of {len(checkpoint)} "
+        f"({', '.join(checkpoint[:3])}, ...); use the annotation file it was trained on."
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and tuples into dicts and lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(item) for name, item in asdict(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+

@@ -1,0 +1,278 @@
+"""The training commands: LightningCLI with packaged recipes, run folders and written results."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, Namespace
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+
+from davezoo.callbacks import DetectionsCollector
+from davezoo.checkpoints import load, read_own_checkpoint
+from davezoo.data import EventDataModule
+from davezoo.evaluation.predictions import PredictionTable, write_predictions
+from davezoo.nn.complexity import count_complexity
+from davezoo.recipes import find_recipe
+from davezoo.runs import find_checkpoint, keep_earlier_log, new_run_folder, write_test_results
+from davezoo.task import EventLocalizer
+
+_log = logging.getLogger("lightning.pytorch")
+
+# What the model takes from the data, name by name.
+_LINKS = ("class_names", "visual_width", "audio_width", "max_length", "grid")
+
+
+class RecipeFile(ActionConfigFile):
+    """`--config`: a file, or the name of a packaged recipe."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Read the file or the packaged recipe of that name."""
+        super().__call__(parser, cfg, find_recipe(values), option_string)
+
+
+class DaveCLI(LightningCLI):
+    """Fit, validate, test and predict.
+
+    Everything of a run lies in one folder, `--trainer.default_root_dir`, by default
+    `runs/<method>/<time>`: merged config, CSV log, checkpoints, detections, result and report.
+
+    Args:
+        words: the command and its options.
+        links_data: let the model take classes, widths, length and grid from the data; not where a
+            checkpoint has settled them.
+    """
+
+    def __init__(self, words: list[str], *, links_data: bool = True) -> None:
+        self._links_data = links_data
+        base = {"default_config_files": [find_recipe("base.yaml")]}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+            super().__init__(
+                EventLocalizer,
+                EventDataModule,
+                subclass_mode_model=True,
+                seed_everything_default=0,
+                save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
+                save_config_kwargs={"overwrite": True},
+                parser_kwargs={name: base for name in ("fit", "validate", "test", "predict")},
+                args=words,
+            )
+
+    # Parsing --------------------------------------------------------------------------------------
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Return a parser whose `--config` knows the packaged recipes."""
+        parser = LightningArgumentParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action=RecipeFile, help="Recipe: a file or a packaged name."
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add our own arguments; let the model take what the data knows."""
+        parser.add_argument(
+            "--output",
+            type=Path | None,
+            default=None,
+            help="File to write the detections to; result and report of a test go beside it. "
+            "By default all lie in the run folder.",
+        )
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=False,
+            help="In `fit`: test the best checkpoint when training has ended.",
+        )
+        if self._links_data:
+            for name in _LINKS:
+                target = f"model.init_args.{name}"
+                parser.link_arguments(f"data.{name}", target, apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; keep the checkpoint's settings from overruling the command line."""
+        super().parse_arguments(parser, args)
+        # Lightning would now merge the checkpoint's hyper-parameters over everything given.
+        self._ckpt_path = self._config.get("ckpt_path")
+        self._config.ckpt_path = None
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder and find the checkpoints `last` and `best`."""
+        config = self._config
+        root = config.trainer.default_root_dir
+        runs = Path("runs") / config.model.class_path.rpartition(".")[2].lower()
+        if self._ckpt_path in ("last", "best"):
+            folders = [Path(root)] if root else runs.glob("*")
+            self._ckpt_path = str(find_checkpoint(folders, self._ckpt_path))
+            if self.subcommand == "fit":  # go on in the same folder
+                root = Path(self._ckpt_path).parents[1]
+        self.run_folder = Path(root) if root else new_run_folder(runs)
+        config.trainer.default_root_dir = str(self.run_folder)
+        config.ckpt_path = self._ckpt_path
+        config.weights_only = True
+        if self.subcommand in ("validate", "test"):
+            config.verbose = False  # our own table says more
+        if self.subcommand == "predict":
+            config.return_predictions = False  # the collector keeps them
+
+    @property
+    def _config(self) -> Namespace:
+        config: Namespace = self.config[self.config.subcommand]
+        return config
+
+    # Running --------------------------------------------------------------------------------------
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; log to the run folder unless the recipe names a logger."""
+        folder = self.run_folder
+        if self._config.trainer.logger in (None, True):
+            kwargs["logger"] = self.subcommand == "fit" and _csv_logger(folder)
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if getattr(callback, "dirpath", "") is None:
+                callback.dirpath = str(folder / "checkpoints")  # type: ignore[attr-defined]
+        self.collector = DetectionsCollector()
+        own: list[Callback] = [self.collector]
+        if self.subcommand == "fit" and not self._config.trainer.fast_dev_run:
+            own.append(OnExceptionCheckpoint(folder / "checkpoints", filename="last"))
+        trainer.callbacks.extend(own)
+        return trainer
+
+    def before_fit(self) -> None:
+        """Say how large the model is."""
+        detector = self.model.detector
+        count = count_complexity(detector, detector.max_length)
+        _log.info(
+            f"{type(self.model).__name__}: {count.layer_parameters / 1e6:.2f} M parameters in "
+            f"convolution and linear layers ({count.parameters / 1e6:.2f} M in all), "
+            f"{count.layer_macs / 1e9:.2f} GMACs for {detector.max_length} steps "
+            f"and {count.attention_macs / 1e9:.2f} more in attention products."
+        )
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint if asked to, and say where everything lies."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        if self._config.test_after_fit and best:
+            # A model and trainer of their own: the callbacks of training would put the trained
+            # weights in place of their average.
+            self.model = load(best)
+            settings = self._config.trainer
+            self.trainer = Trainer(
+                accelerator=settings.accelerator,
+                precision=settings.precision,
+                enable_progress_bar=settings.enable_progress_bar,
+                logger=False,
+                devices=1,
+                callbacks=[self.collector],
+                default_root_dir=self.run_folder,
+                enable_model_summary=False,
+            )
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+            self.after_test()
+        if self.trainer.is_global_zero and best:
+            again = f"davezoo test --ckpt_path {best}"
+            sys.stdout.write(f"Run folder: {self.run_folder}\nBest checkpoint: {best}\n")
+            sys.stdout.write(f"Next: {again}\n      davezoo predict --ckpt_path {best}\n")
+
+    def after_validate(self) -> None:
+        """Print the score."""
+        self._print_score()
+
+    def after_test(self) -> None:
+        """Print the score and write detections, result and report."""
+        result = self._print_score()
+        if self.trainer.is_global_zero:
+            files = write_test_results(
+                self._output(),
+                self._table("test"),
+                result,
+                self.datamodule.ground_truth(self.datamodule.split_of("test")),
+                f"{type(self.model).__name__} on {self.datamodule.root}",
+                self.datamodule.notes("test"),
+            )
+            sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
+
+    def after_predict(self) -> None:
+        """Write the detections."""
+        if self.trainer.is_global_zero:
+            write_predictions(self._output(), self._table("predict"))
+            count = len(self.collector.detections)
+            sys.stdout.write(f"Wrote the detections of {count} videos to {self._output()}\n")
+
+    def _print_score(self) -> Any:
+        """Print the table of the metric; all processes must come by."""
+        result = self.model.metric.result()
+        if self.trainer.is_global_zero:
+            sys.stdout.write(result.format_table())
+            sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes(self.subcommand))
+        return result
+
+    def _output(self) -> Path:
+        output = self._config.output
+        return Path(output) if output else self.run_folder / "detections.json"
+
+    def _table(self, stage: str) -> PredictionTable:
+        """Return what was found, videos in the order of the annotation file."""
+        found = self.collector.detections
+        order = self.datamodule.ground_truth(self.datamodule.split_of(stage)).videos.index
+        events = {video: found[video] for video in order if video in found}
+        return PredictionTable.from_events(
+            events, self.model.class_names, version=f"davezoo {type(self.model).__name__}"
+        )
+
+
+def _csv_logger(folder: Path) -> CSVLogger:
+    """Log to `metrics.csv` of the run folder."""
+    keep_earlier_log(folder)
+    return CSVLogger(folder.parent, name=folder.name, version="")
+
+
+def run_training_command(words: list[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict`.
+
+    Beside `--ckpt_path` no recipe is needed: the checkpoint brings method, settings and what the
+    features looked like; further options overrule it.
+
+    Args:
+        words: the command and its options.
+    """
+    path = _own_checkpoint(words)
+    if path is None:
+        DaveCLI(words)
+        return
+    content = read_own_checkpoint(path)
+    origin = content["davezoo"]
+    recipe = {
+        "model": {"class_path": f"davezoo.{origin['method']}", "init_args": origin["settings"]},
+        "data": content.get("datamodule_hyper_parameters", {}),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "checkpoint.yaml"
+        file.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+        DaveCLI([words[0], "--config", str(file), *words[1:]], links_data=False)
+
+
+def _own_checkpoint(words: list[str]) -> Path | None:
+    """Return the checkpoint that stands in for a recipe, if one does."""
+    names = [word.partition("=")[0] for word in words]
+    if words[0] == "fit" or {"-c", "--config", "--model"} & set(names):
+        return None
+    if "--ckpt_path" not in names:
+        return None
+    place = names.index("--ckpt_path")
+    _, equals, path = words[place].partition("=")
+    if not equals:
+        path = words[place + 1] if place + 1 < len(words) else ""
+    if path in ("last", "best"):
+        return find_checkpoint(Path("runs").glob("*/*"), path)
+    return Path(path)

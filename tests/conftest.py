@@ -1,0 +1,22 @@
+"""Fixtures that several test files use."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of arrays that the published codes computed."""
+    return TESTS / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real data beside the checkout; the test is skipped where it is absent."""
+    folder = TESTS.parent.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data in {folder}")
+    return folder

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from davezoo.data.collate import collate, padded_length
+from davezoo.data.dataset import Sample
+from davezoo.structures import FeatureGrid
+
+GRID = FeatureGrid(25, 8, 24)
+
+
+def sample(steps, num_events, name="v"):
+    return Sample(
+        visual=torch.rand(3, steps) + 1,
+        audio=torch.rand(2, steps) + 1,
+        segments=torch.rand(num_events, 2) + 1,
+        labels=torch.arange(num_events),
+        video_id=name,
+        duration=float(steps),
+        grid=GRID,
+    )
+
+
+@pytest.mark.parametrize(
+    ("longest", "padding", "expected"),
+    [
+        (1, "batch", 64),
+        (32, "batch", 64),
+        (33, "batch", 96),
+        (186, "batch", 224),
+        (192, "batch", 224),
+        (193, "batch", 224),
+        (224, "batch", 224),
+        (225, "batch", 256),
+        (256, "batch", 256),
+        (1, "fixed", 224),
+        (224, "fixed", 224),
+        (225, "fixed", 256),
+    ],
+)
+def test_padded_length(longest, padding, expected):
+    assert padded_length(longest, 224, 32, padding) == expected
+
+
+@given(
+    longest=st.integers(1, 600),
+    multiple=st.sampled_from([8, 16, 32]),
+    factor=st.integers(1, 10),
+    padding=st.sampled_from(["batch", "fixed"]),
+)
+def test_padding_keeps_what_the_fixed_length_has(longest, multiple, factor, padding):
+    max_length = multiple * factor
+    steps = padded_length(longest, max_length, multiple, padding)
+    assert steps >= longest
+    assert steps % multiple == 0
+    if longest <= max_length:
+        assert steps <= max_length
+        fixed_has_padded_point = max_length // multiple > -(-longest // multiple)
+        assert (steps // multiple > -(-longest // multiple)) == fixed_has_padded_point
+
+
+def test_collate_pads_and_marks():
+    samples = [sample(40, 2, "a"), sample(10, 0, "b"), sample(70, 1, "c")]
+    batch = collate(samples, 224, 32, "batch")
+    assert batch.visual.shape == (3, 3, 128)
+    assert batch.audio.shape == (3, 2, 128)
+    assert batch.mask.shape == (3, 128)
+    assert batch.mask.dtype == torch.bool
+    assert batch.mask.sum(1).tolist() == [40, 10, 70]
+    for row, one in enumerate(samples):
+        steps, events = one.visual.shape[1], len(one.labels)
+        assert batch.mask[row, :steps].all()
+        assert torch.equal(batch.visual[row, :, :steps], one.visual)
+        assert torch.equal(batch.audio[row, :, :steps], one.audio)
+        assert not batch.visual[row, :, steps:].any()
+        assert not batch.audio[row, :, steps:].any()
+        assert torch.equal(batch.segments[row, :events], one.segments)
+        assert not batch.segments[row, events:].any()
+        assert torch.equal(batch.labels[row, :events], one.labels)
+        assert (batch.labels[row, events:] == -1).all()
+    assert batch.segments.shape == (3, 2, 2)
+    assert batch.labels.dtype == torch.int64
+    assert batch.video_ids == ["a", "b", "c"]
+    assert batch.durations == [40.0, 10.0, 70.0]
+    assert batch.grids == [GRID] * 3
+
+
+def test_batch_without_events_has_one_empty_row():
+    batch = collate([sample(5, 0), sample(6, 0)], 224, 32, "batch")
+    assert batch.segments.tolist() == [[[0, 0]], [[0, 0]]]
+    assert batch.labels.tolist() == [[-1], [-1]]

@@ -1,0 +1,327 @@
+import gzip
+import json
+import shutil
+import time
+
+import lightning
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from davezoo.annotations import AnnotationError
+from davezoo.data import EventDataModule, Simulation
+from davezoo.data.datamodule import MissingFeaturesError
+from davezoo.data.dataset import FeatureError
+from davezoo.structures import Batch, FeatureGrid
+
+TINY = Simulation(
+    num_train=6, num_validation=2, num_test=2, rgb_width=3, flow_width=2, vggish_width=4
+)
+
+
+class Recorder(lightning.LightningModule):
+    """Learns nothing and remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, index):
+        self.seen.append((self.current_epoch, batch.video_ids, batch.visual.sum().item()))
+        return self.weight * 0
+
+    def validation_step(self, batch, index):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(datamodule, path, epochs, ckpt_path=None):
+    recorder = Recorder()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        default_root_dir=path,
+        callbacks=[ModelCheckpoint(path, save_last=True)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(recorder, datamodule, ckpt_path=ckpt_path, weights_only=True)
+    return recorder.seen
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_resumed_run_sees_what_an_unbroken_one_sees(folder, tmp_path, num_workers):
+    for index in range(6):
+        folder.add(f"v{index}", steps=100)
+    settings = {"crop_ratio": (0.5, 1.0), "val_split": "train"}
+    unbroken = fit(folder.open(**settings), tmp_path / "a", 4)
+    assert len(unbroken) == 12
+    assert len({total for _, _, total in unbroken}) == 12  # every crop differs
+
+    fit(folder.open(**settings), tmp_path / "b", 2)
+    last = tmp_path / "b" / "last.ckpt"
+    resumed = fit(folder.open(**settings, num_workers=num_workers), tmp_path / "b", 4, last)
+    assert resumed == unbroken[6:]
+
+    saved = torch.load(last, weights_only=True)
+    assert saved["datamodule_hyper_parameters"]["grid"] == {"fps": 25, "stride": 8, "window": 24}
+    again = EventDataModule.load_from_checkpoint(last, weights_only=True)
+    assert again.grid == FeatureGrid(25, 8, 24)
+    assert again.crop_ratio == (0.5, 1.0)
+
+
+def test_hyperparameters_are_plain_and_complete(folder):
+    folder.add("v")
+    datamodule = folder.open(grid=FeatureGrid(30, 16, 16), simulation=TINY)
+
+    def kinds(value):
+        if isinstance(value, dict):
+            return set().union(*map(kinds, value.values()))
+        return set().union(*map(kinds, value)) if isinstance(value, list) else {type(value)}
+
+    hyperparameters = dict(datamodule.hparams)
+    assert kinds(hyperparameters) <= {str, int, float, bool, type(None)}
+    copy = EventDataModule(**hyperparameters)
+    assert dict(copy.hparams) == hyperparameters
+    assert copy.grid == FeatureGrid(30, 16, 16)
+    assert copy.simulation == TINY
+
+
+def test_command_line_knows_every_setting():
+    parser = ArgumentParser()
+    parser.add_class_arguments(EventDataModule, "data")
+    arguments = [
+        "--data.grid.fps=30",
+        "--data.simulation.num_train=3",
+        '--data.visual_files=["{video}.npy"]',
+        "--data.crop_ratio=null",
+    ]
+    data = parser.instantiate(parser.parse_args(arguments)).data
+    assert data.grid == FeatureGrid(30, 8, 24)
+    assert data.simulation == Simulation(num_train=3)
+    assert data.visual_files == ["{video}.npy"]
+    assert data.crop_ratio is None
+
+
+def test_what_the_command_line_links_is_there_before_setup(folder):
+    folder.add("v", events=[(1, 2, 0), (3, 4, 1)])
+    datamodule = folder.open()
+    assert datamodule.class_names == ["class 0", "class 1"]
+    assert (datamodule.visual_width, datamodule.audio_width) == (5, 4)
+    assert datamodule.max_length == 224
+    assert datamodule.grid == FeatureGrid(25, 8, 24)
+
+
+def test_annotation_file_may_be_zipped(folder):
+    folder.add("v")
+    datamodule = folder.open()
+    path = folder.root / datamodule.annotations
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert datamodule.class_names == ["class 0"]
+
+
+def test_home_folder_is_expanded(folder, monkeypatch):
+    folder.add("v")
+    folder.open()
+    monkeypatch.setenv("HOME", str(folder.root.parent))
+    datamodule = EventDataModule(f"~/{folder.root.name}")
+    assert datamodule.class_names == ["class 0"]
+
+
+def test_loaders(folder):
+    for index in range(5):
+        folder.add(f"v{index}", steps=30 + index)
+    folder.add("w1", subset="validation")
+    folder.add("w0", subset="validation", events=())
+    datamodule = folder.open(val_split="validation", eval_batch_size=4)
+    datamodule.setup()
+    train = list(datamodule.train_dataloader())
+    assert [len(batch.video_ids) for batch in train] == [2, 2]
+    assert all(isinstance(batch, Batch) for batch in train)
+    (val,) = datamodule.val_dataloader()
+    assert val.video_ids == ["w1", "w0"]
+    assert val.labels.tolist() == [[0], [-1]]
+    assert [b.video_ids for b in datamodule.test_dataloader()] == [["v0", "v1", "v2", "v3"], ["v4"]]
+    assert [b.video_ids for b in datamodule.predict_dataloader()][1] == ["v4"]
+
+
+@pytest.mark.parametrize(("padding", "steps"), [("batch", 96), ("fixed", 224)])
+def test_padding(folder, padding, steps):
+    folder.add("a", steps=40)
+    folder.add("b", steps=10)
+    datamodule = folder.open(padding=padding)
+    datamodule.setup("test")
+    (batch,) = datamodule.test_dataloader()
+    assert batch.visual.shape == (2, 5, steps)
+
+
+def test_workers_give_the_same_batches(folder):
+    for index in range(4):
+        folder.add(f"v{index}")
+
+    def batches(num_workers):
+        datamodule = folder.open(num_workers=num_workers)
+        datamodule.setup("fit")
+        loader = datamodule.train_dataloader()
+        found = []
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            found += [(batch.video_ids, batch.visual.sum().item()) for batch in loader]
+        return found
+
+    assert batches(0) == batches(2)
+
+
+@pytest.mark.parametrize("kind", ["rgb", "flow", "vggish"])
+def test_missing_files_are_counted_and_listed(folder, kind):
+    for index in range(14):
+        folder.add(f"v{index:02d}")
+    for index in range(12):
+        folder.path(f"v{index:02d}", kind).unlink()
+    with pytest.raises(
+        MissingFeaturesError, match="12 of 14 videos of the split 'train'"
+    ) as caught:
+        folder.dataset()
+    message = str(caught.value)
+    assert str(folder.root / "av_features") in message
+    assert "'v09'" in message
+    assert "'v10'" not in message
+    assert "skip_unreadable" in message
+
+
+def test_missing_files_may_be_skipped_but_still_count(folder):
+    folder.add("gone")
+    folder.add("there", events=[(1, 2, 1)])
+    folder.path("gone", "flow").unlink()
+    datamodule = folder.open(skip_unreadable=True)
+    with pytest.warns(UserWarning, match="1 of 2 videos"):
+        datamodule.setup("test")
+    assert datamodule.skipped_videos == {"train": ["gone"]}
+    assert datamodule.datasets["test"].video_ids == ["there"]
+    assert datamodule.datasets["test"][0].labels.tolist() == [1]
+    assert datamodule.ground_truth("train").videos.index.tolist() == ["gone", "there"]
+
+
+def test_no_video_left(folder):
+    folder.add("v")
+    shutil.rmtree(folder.root / "av_features")
+    with (
+        pytest.warns(UserWarning, match="Skipped: 1 of 1"),
+        pytest.raises(MissingFeaturesError, match="hold videos"),
+    ):
+        folder.dataset(skip_unreadable=True)
+
+
+def test_features_in_subfolders(folder):
+    folder.add("v")
+    for kind in folder.widths:
+        (folder.root / "av_features" / kind).mkdir()
+        folder.path("v", kind).rename(folder.root / "av_features" / kind / "v.npy")
+    dataset = folder.dataset(
+        visual_files=["rgb/{video}.npy", "flow/{video}.npy"], audio_files=["vggish/{video}.npy"]
+    )
+    assert dataset[0].visual.shape == (5, 40)
+
+
+def test_wrong_width_shows_in_setup(folder):
+    folder.add("v")
+    with pytest.raises(FeatureError, match="visual_width"):
+        folder.dataset(visual_width=2048)
+
+
+def test_batch_larger_than_the_split(folder):
+    folder.add("v")
+    datamodule = folder.open(batch_size=2)
+    datamodule.setup("fit")
+    with pytest.raises(ValueError, match="got 2 for 1 videos"):
+        datamodule.train_dataloader()
+
+
+def test_unknown_split(folder):
+    folder.add("v")
+    with pytest.raises(AnnotationError, match=r"\['train'\], got 'nowhere'"):
+        folder.dataset(test_split="nowhere")
+
+
+def test_split_of():
+    datamodule = EventDataModule(train_split="a", val_split="b", test_split="c", predict_split="d")
+    stages = ["fit", "validate", "test", "predict"]
+    assert [datamodule.split_of(stage) for stage in stages] == list("abcd")
+    with pytest.raises(ValueError, match="got 'train'"):
+        datamodule.split_of("train")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_length": 100}, "multiple of 32"),
+        ({"crop_ratio": (0.9, 1.1)}, "crop_ratio"),
+        ({"crop_ratio": (0.9, 0.5)}, "crop_ratio"),
+        ({"visual_files": ["rgb.npy"]}, "'rgb.npy'"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EventDataModule(**settings)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_empty_root_is_simulated(tmp_path, exists):
+    root = tmp_path / "data"
+    if exists:
+        root.mkdir()
+    datamodule = EventDataModule(str(root), visual_width=5, audio_width=4, simulation=TINY)
+    assert len(datamodule.class_names) == 5
+    datamodule.prepare_data()
+    datamodule.setup()
+    assert len(datamodule.datasets["fit"]) == 6
+    assert datamodule.datasets["test"][0].visual.shape[0] == 5
+
+
+def test_broken_simulation_is_finished(tmp_path):
+    settings = {"visual_width": 5, "audio_width": 4, "simulation": TINY}
+    EventDataModule(str(tmp_path), **settings).prepare_data()
+    lost = tmp_path / "av_features" / "train_00003_rgb.npy"
+    content = lost.read_bytes()
+    lost.unlink()
+    datamodule = EventDataModule(str(tmp_path), **settings)
+    datamodule.prepare_data()
+    datamodule.setup()
+    assert lost.read_bytes() == content
+
+
+def test_real_data_is_never_simulated_over(folder):
+    folder.add("v")
+    datamodule = folder.open(simulation=TINY)
+    before = sorted(folder.root.rglob("*"))
+    datamodule.prepare_data()
+    assert datamodule.class_names == ["class 0"]
+    assert sorted(folder.root.rglob("*")) == before
+
+
+def test_many_files_are_checked_fast(tmp_path):
+    videos = {f"v{i}": {"subset": "test", "duration": 9, "annotations": []} for i in range(10_000)}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "av_features").mkdir()
+    path = tmp_path / "annotations" / "unav100_annotations.json"
+    path.write_text(json.dumps({"database": videos}))
+    for video in videos:
+        for kind in ("rgb", "flow", "vggish"):
+            (tmp_path / "av_features" / f"{video}_{kind}.npy").touch()
+    datamodule = EventDataModule(str(tmp_path))
+    begin = time.process_time()
+    # The files are empty: the check of their presence passes, the first one read does not.
+    with pytest.raises(FeatureError, match="v0_rgb"):
+        datamodule.setup("test")
+    assert time.process_time() - begin < 2

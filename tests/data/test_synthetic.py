@@ -1,0 +1,219 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonargparse import ArgumentParser
+
+from davezoo.annotations import read_annotations
+from davezoo.data.synthetic import (
+    Simulation,
+    _correlate,
+    is_simulated,
+    simulate,
+    write_simulation,
+)
+
+SMALL = {
+    "num_train": 5,
+    "num_validation": 2,
+    "num_test": 3,
+    "rgb_width": 6,
+    "flow_width": 5,
+    "vggish_width": 4,
+}
+
+
+def files(folder: Path):
+    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_layout(tmp_path, capsys):
+    simulate(tmp_path / "new" / "folder", **SMALL)
+    root = tmp_path / "new" / "folder"
+    annotations = read_annotations(root / "annotations" / "unav100_annotations.json")
+    assert annotations.videos["subset"].value_counts().to_dict() == {
+        "train": 5,
+        "validation": 2,
+        "test": 3,
+    }
+    assert len(annotations.class_names) == 5
+    assert not any(annotations.repairs.values())
+    for video, duration in annotations.videos["duration"].items():
+        rgb, flow, vggish = (
+            np.load(root / "av_features" / f"{video}_{kind}.npy", allow_pickle=False)
+            for kind in ("rgb", "flow", "vggish")
+        )
+        steps = (int(duration * 25 + 1e-6) - 24) // 8 + 1
+        assert rgb.shape == (steps, 6)
+        assert flow.shape == (steps, 5)
+        assert abs(len(vggish) - steps) <= 2
+        assert rgb.dtype == flow.dtype == vggish.dtype == np.float16
+        assert np.isfinite(rgb).all()
+    assert len(list((root / "av_features").iterdir())) == 30
+    out = capsys.readouterr().out
+    assert "10 videos" in out
+    assert f"--data.root {root} --data.visual_width 11 --data.audio_width 4" in out
+    assert is_simulated(root)
+    assert not is_simulated(tmp_path)
+
+
+def test_distractors_are_kept_apart_from_events_of_their_class(tmp_path):
+    write_simulation(tmp_path, Simulation(**SMALL, distractors=5, num_classes=2))
+    annotations = read_annotations(tmp_path / "annotations" / "unav100_annotations.json")
+    content = json.loads((tmp_path / "annotations" / "distractors.json").read_text())
+    assert list(content) == annotations.videos.index.tolist()
+    kinds = set()
+    for video, distractors in content.items():
+        events = annotations.events[annotations.events["video"] == video]
+        for distractor in distractors:
+            kinds.add(distractor["kind"])
+            start, end = distractor["segment"]
+            same = events[events["label"] == distractor["label_id"]]
+            assert distractor["label"] == annotations.class_names[distractor["label_id"]]
+            assert ((same["end"] < start) | (same["start"] > end)).all()
+            assert 0 <= start < end <= annotations.videos.loc[video, "duration"] + 0.005
+    assert kinds == {"visual", "audio"}
+
+
+def test_same_seed_same_bytes_in_any_order_of_work(tmp_path):
+    write_simulation(tmp_path / "a", Simulation(**SMALL))
+    write_simulation(tmp_path / "b", Simulation(**SMALL), splits=["test"])
+    write_simulation(tmp_path / "b", Simulation(**SMALL), splits=["validation", "train"])
+    write_simulation(tmp_path / "c", Simulation(**SMALL, seed=1))
+    a, b, c = (files(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a["train_00000_rgb.npy"] != c["train_00000_rgb.npy"]
+
+
+def test_broken_run_is_continued(tmp_path, capsys):
+    simulation = Simulation(**SMALL)
+    write_simulation(tmp_path, simulation)
+    before = files(tmp_path)
+    (tmp_path / "av_features" / "train_00001_vggish.npy").unlink()
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*_rgb.npy")}
+    assert write_simulation(tmp_path, simulation) == (1, 9)
+    assert files(tmp_path) == before
+    rewritten = [p.name for p, when in times.items() if p.stat().st_mtime_ns != when]
+    assert rewritten == ["train_00001_rgb.npy"]
+
+
+def test_other_settings_are_refused(tmp_path):
+    write_simulation(tmp_path, Simulation(**SMALL))
+    with pytest.raises(FileExistsError, match=f"{re.escape(str(tmp_path))}.*same settings"):
+        write_simulation(tmp_path, Simulation(**SMALL, seed=1))
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match="other files"):
+        write_simulation(tmp_path, Simulation(**SMALL))
+
+
+@pytest.mark.parametrize("settings", [{"rgb_width": 0}, {"num_classes": 0}, {"min_duration": 50}])
+def test_bad_settings(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Simulation(**settings)
+
+
+def test_limits(tmp_path):
+    assert write_simulation(tmp_path, Simulation(**SMALL), None, ["test"], 2) == (2, 0)
+    annotations = read_annotations(tmp_path / "annotations" / "unav100_annotations.json")
+    assert annotations.videos.index.tolist() == [
+        "train_00000",
+        "train_00001",
+        "validation_00000",
+        "validation_00001",
+        "test_00000",
+        "test_00001",
+    ]
+    names = {path.name[:10] for path in (tmp_path / "av_features").iterdir()}
+    assert names == {"test_00000", "test_00001"}
+
+
+def test_noise_is_stationary_ar1():
+    # The filter's matrix itself: the noise's exact covariance is matrix times transpose.
+    matrix = _correlate(np.eye(50, dtype=np.float32))
+    lag = np.abs(np.arange(50)[:, None] - np.arange(50))
+    np.testing.assert_allclose(matrix @ matrix.T, 0.7**lag, atol=1e-6)
+    assert not np.triu(matrix, 1).any()
+
+
+def measure(root, signal_to_noise, **more):
+    """Project the features on the class's prototype, taken from the mean over its events."""
+    simulation = Simulation(
+        num_train=40,
+        num_classes=1,
+        rgb_width=64,
+        flow_width=64,
+        vggish_width=64,
+        signal_to_noise=signal_to_noise,
+        **more,
+    )
+    write_simulation(root, simulation, splits=["train"])
+    annotations = read_annotations(root / "annotations" / "unav100_annotations.json")
+    distractors = json.loads((root / "annotations" / "distractors.json").read_text())
+    found = {"rgb": {}, "vggish": {}}
+    for kind, levels in found.items():
+        rows = {"event": [], "visual": [], "audio": [], "nothing": []}
+        for video in annotations.split("train").videos.index:
+            features = np.load(root / "av_features" / f"{video}_{kind}.npy").astype(np.float32)
+            seconds = (np.arange(len(features)) * 8 + 12) / 25
+            busy = np.zeros(len(features), dtype=bool)
+            spans = [
+                ("event", e.start, e.end)
+                for e in annotations.events[annotations.events["video"] == video].itertuples()
+            ] + [(d["kind"], *d["segment"]) for d in distractors[video]]
+            for name, start, end in spans:
+                rows[name].append(features[(seconds > start + 0.5) & (seconds < end - 0.5)])
+                busy |= (seconds > start - 1.5) & (seconds < end + 1.5)
+            rows["nothing"].append(features[~busy])
+        means = {name: np.concatenate(parts).mean(0) for name, parts in rows.items()}
+        direction = means["event"] / np.linalg.norm(means["event"])
+        for name, mean in means.items():
+            levels[name] = float(mean @ direction)
+        levels["noise"] = float((np.concatenate(rows["nothing"]) @ direction).std())
+    return found
+
+
+def test_events_are_in_both_modalities_and_distractors_in_one(tmp_path):
+    levels = measure(tmp_path, signal_to_noise=6.0, distractors=3.0)
+    for kind, seen, hidden in (("rgb", "visual", "audio"), ("vggish", "audio", "visual")):
+        assert levels[kind]["event"] == pytest.approx(6, rel=0.1)
+        assert levels[kind][seen] == pytest.approx(6, rel=0.1)
+        assert abs(levels[kind][hidden]) < 0.6
+        assert abs(levels[kind]["nothing"]) < 0.6
+        assert levels[kind]["noise"] == pytest.approx(1, rel=0.1)
+
+
+def test_one_modality_cannot_tell_events_from_distractors(tmp_path):
+    levels = measure(tmp_path, signal_to_noise=6.0, distractors=3.0)
+    assert levels["rgb"]["visual"] == pytest.approx(levels["rgb"]["event"], rel=0.1)
+    assert levels["vggish"]["audio"] == pytest.approx(levels["vggish"]["event"], rel=0.1)
+
+
+def test_command_line_has_the_settings_of_the_simulation():
+    parser = ArgumentParser()
+    parser.add_function_arguments(simulate, as_positional=False)
+    arguments = parser.parse_args(["--output", "x", "--splits", "[test]", "--rgb_width", "3"])
+    assert arguments.output == Path("x")
+    assert arguments.splits == ["test"]
+    assert arguments.rgb_width == 3
+    assert arguments.signal_to_noise == Simulation().signal_to_noise
+
+
+def test_real_annotations_at_real_lengths(shared, tmp_path):
+    path = shared / "data" / "unav100" / "unav100_annotations.json.gz"
+    simulation = Simulation(rgb_width=1, flow_width=1, vggish_width=1)
+    assert write_simulation(tmp_path, simulation, path, max_videos=4) == (12, 0)
+    real = read_annotations(path)
+    written = read_annotations(tmp_path / "annotations" / "unav100_annotations.json")
+    for video in written.videos.index:
+        duration = real.videos.loc[video, "duration"]
+        steps = len(np.load(tmp_path / "av_features" / f"{video}_rgb.npy"))
+        assert (steps - 1) * 8 + 24 <= duration * 25 + 1e-6
+        assert steps * 8 + 24 > int(duration * 25)
+        events = real.events[real.events["video"] == video].reset_index(drop=True)
+        copied = written.events[written.events["video"] == video].reset_index(drop=True)
+        assert copied.equals(events)

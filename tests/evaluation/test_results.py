@@ -1,0 +1,94 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from davezoo.evaluation.results import EvaluationResult, ResultError
+from davezoo.evaluation.scoring import score
+from tests.evaluation.tables import make_annotations, make_predictions
+
+
+@pytest.fixture
+def result():
+    annotations = make_annotations(
+        [("v", 0, (0, 10)), ("w", 1, (0, 10))], ["v", "w"], ["speech\x1b[31m", "a b"]
+    )
+    return score(annotations, make_predictions([("v", 0, (0, 5), 0.9)], class_names=["a b"]))
+
+
+@pytest.fixture
+def partial():
+    annotations = make_annotations([("v", 0, (0, 10)), ("w", 1, (0, 10))])
+    return score(annotations, make_predictions([("v", 0, (0, 5), 0.9), ("v", 2, (0, 5), 0.9)]))
+
+
+def test_round_trip(tmp_path, partial):
+    path = tmp_path / "deep" / "result.json"
+    partial.write(path)
+    assert EvaluationResult.read(path) == partial
+    assert EvaluationResult.from_dict(json.loads(json.dumps(partial.to_dict()))) == partial
+
+
+def test_table(partial):
+    lines = partial.format_table().splitlines()
+    assert lines[0].split() == [*(f"mAP@0.{i}" for i in range(1, 10)), "Avg"]
+    # Class a is found up to tIoU 0.5, class b never: 5 of 9 thresholds at one half.
+    assert lines[1].split() == ["50.00"] * 5 + ["0.00"] * 4 + ["27.78"]
+    assert "protocol unav100 v1, split test: 2 videos expected, 1 scored, 1 missing" in lines
+    assert "1 videos without detections count as missed: w" in lines
+    assert "1 detections of unknown classes dropped" in lines
+
+
+def test_class_table(partial):
+    rows = partial.format_table(per_class=True).splitlines()[-3:]
+    assert rows[0].split()[:2] == ["class", "events"]
+    assert rows[1].split() == ["b", "1", *["0.00"] * 10]
+    assert rows[2].split() == ["a", "1", *["100.00"] * 5, *["0.00"] * 4, "55.56"]
+
+
+def test_headline_of_activitynet():
+    annotations = make_annotations([("v", 0, (0, 10))])
+    table = score(annotations, make_predictions([("v", 0, (0, 8), 1)]), "activitynet13")
+    lines = table.format_table().splitlines()
+    assert lines[0].split() == ["mAP@0.5", "mAP@0.75", "mAP@0.95", "Avg"]
+    assert lines[1].split() == ["100.00", "100.00", "0.00", "70.00"]
+
+
+def test_control_characters_do_not_reach_the_terminal(result):
+    table = result.format_table(per_class=True)
+    assert "\x1b" not in table
+    assert "speech?[31m" in table
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("map"),
+        lambda content: content.pop("classes"),
+        lambda content: content.pop("protocol"),
+        lambda content: content.update(more=1),
+        lambda content: content.update(classes=[{"label": "a"}]),
+        lambda content: content.update(classes=None),
+        lambda content: content.update(protocol=None),
+        lambda content: content["map"].pop(),
+        lambda content: content["classes"][0]["average_precision"].pop(),
+    ],
+)
+def test_damaged_result(tmp_path, partial, change):
+    content = partial.to_dict()
+    change(content)
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ResultError, match=r"r\.json.*evaluate again"):
+        EvaluationResult.read(path)
+
+
+def test_file_of_something_else(tmp_path):
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(ResultError, match=r"r\.json"):
+        EvaluationResult.read(tmp_path / "r.json")
+
+
+def test_long_list_of_missing_videos_is_cut(partial):
+    table = replace(partial, missing_videos=[f"v{i}" for i in range(9)]).format_table()
+    assert "9 videos without detections count as missed: v0, v1, v2, v3, v4, ..." in table
