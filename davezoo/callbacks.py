@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from davezoo.structures import Events
@@ -65,6 +67,29 @@ class EMA(WeightAveraging):
         """Take up average and trained weights, but only to train on."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+class SaveOnInterrupt(Callback):
+    """Write `last.ckpt` when training is stopped by Ctrl-C, SIGTERM or an error.
+
+    Lightning's own `OnExceptionCheckpoint` would remove the file again when the trainer ends.
+
+    Args:
+        path: the checkpoint; replaces the one of the last epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Save, if there is anything to save yet."""
+        if trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0:
+            trainer.save_checkpoint(self.path)
+            rank_zero_info(
+                f"Stopped by {type(exception).__name__}; go on with --ckpt_path {self.path}"
+            )
 
 
 class DetectionsCollector(Callback):

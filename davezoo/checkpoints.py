@@ -1,4 +1,4 @@
-"""Checkpoint files: reading them safely, loading a model from one, writing one without a trainer."""
+"""Checkpoint files: read safely, load a model from one, write one without a trainer."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def read_own_checkpoint(path: str | Path) -> dict[str, Any]:
     origin = content.get("davezoo")
     if not isinstance(origin, dict):
         raise CheckpointError(
-            f"Expected {path} to be a davezoo checkpoint, got one without its entry `davezoo`; turn "
-            "checkpoints of the published codes into ours with `davezoo convert`."
+            f"Expected {path} to be a davezoo checkpoint, got one without its entry `davezoo`; "
+            "turn checkpoints of the published codes into ours with `davezoo convert`."
         )
     if origin.get("method") not in davezoo.methods.__all__:
         raise CheckpointError(

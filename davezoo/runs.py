@@ -40,12 +40,13 @@ def find_checkpoint(folders: Iterable[Path], which: str) -> Path:
         FileNotFoundError: if none of them has one.
     """
     folders = list(folders)
-    found = [path for folder in folders if (path := folder / "checkpoints" / f"{which}.ckpt").is_file()]
+    paths = [folder / "checkpoints" / f"{which}.ckpt" for folder in folders]
+    found = [path for path in paths if path.is_file()]
     if not found:
         places = ", ".join(map(str, folders)) or "no run folder"
         raise FileNotFoundError(
-            f"Expected a checkpoint `{which}` of an earlier run, got none in {places}; name the run "
-            "with --trainer.default_root_dir or the file with --ckpt_path."
+            f"Expected a checkpoint `{which}` of an earlier run, got none in {places}; name the "
+            "run with --trainer.default_root_dir or the file with --ckpt_path."
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 

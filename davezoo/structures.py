@@ -7,11 +7,14 @@ Axis letters, used in every docstring: `B` batch, `C` channels, `T` time steps o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+_Item = TypeVar("_Item", "Events", "Batch")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,22 @@ class Events:
     def to(self, *args: Any, **kwargs: Any) -> Events:
         """Move every tensor as `Tensor.to` does."""
         return _map_tensors(self, lambda x: x.to(*args, **kwargs))
+
+
+class DetectedEvent(NamedTuple):
+    """One event that a model found, for people.
+
+    Args:
+        start: seconds.
+        end: seconds.
+        label: class name.
+        score: confidence between 0 and 1.
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float
 
 
 @dataclass
@@ -112,9 +131,9 @@ class Predictions:
     features: dict[str, Any] = field(default_factory=dict)
 
 
-def _map_tensors(item: Any, function: Any) -> Any:
+def _map_tensors(item: _Item, function: Callable[[Tensor], Tensor]) -> _Item:
     """Return a copy of a dataclass with `function` applied to its tensors."""
-    moved = {
+    moved: dict[str, Any] = {
         f.name: function(value)
         for f in fields(item)
         if isinstance(value := getattr(item, f.name), torch.Tensor)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import asdict, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from davezoo import __version__
@@ -19,29 +20,14 @@ from davezoo.ops.losses import distance_iou_loss, generalized_iou_loss, sigmoid_
 from davezoo.ops.nms import NmsSettings, suppress
 from davezoo.ops.padding import padded_length
 from davezoo.ops.points import assign, pyramid_points
-from davezoo.structures import Batch, Events, FeatureGrid, Predictions
+from davezoo.schedules import warmup_cosine
+from davezoo.structures import Batch, DetectedEvent, Events, FeatureGrid, Predictions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch.optim.lr_scheduler import LRScheduler
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 _REGRESSION_LOSSES = {"diou": distance_iou_loss, "giou": generalized_iou_loss}
-
-
-class DetectedEvent(NamedTuple):
-    """One event that a model found.
-
-    Args:
-        start: seconds.
-        end: seconds.
-        label: class name.
-        score: confidence between 0 and 1.
-    """
-
-    start: float
-    end: float
-    label: str
-    score: float
 
 
 class EventLocalizer(LightningModule, ABC):
@@ -108,7 +94,7 @@ class EventLocalizer(LightningModule, ABC):
         self.register_buffer("loss_normalizer", torch.tensor(float(initial_normalizer)))
         self.metric: TemporalMeanAveragePrecision | None = None
 
-    # Losses ---------------------------------------------------------------------------------------
+    # Losses
 
     def losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted losses by name; their sum is minimised.
@@ -156,7 +142,7 @@ class EventLocalizer(LightningModule, ABC):
             self.loss_normalizer.mul_(momentum).add_(current, alpha=1 - momentum)
         return self.loss_normalizer.clone()
 
-    # Detection ------------------------------------------------------------------------------------
+    # Detection ----------------------------------------------------------------------
 
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
         """Run the detector; see `Detector.forward`."""
@@ -179,7 +165,7 @@ class EventLocalizer(LightningModule, ABC):
         )
         found = suppress(*candidates, self.nms)
         return [
-            Events(grid.to_seconds(events.segments).clamp(0, duration), events.labels, events.scores)
+            replace(events, segments=grid.to_seconds(events.segments).clamp(0, duration))
             for events, grid, duration in zip(found, batch.grids, batch.durations, strict=True)
         ]
 
@@ -218,18 +204,18 @@ class EventLocalizer(LightningModule, ABC):
             duration = ((num_steps - 1) * grid.stride + grid.window) / grid.fps
         length = padded_length(num_steps, self.detector.max_length, self.detector.strides[-1])
         padded = {
-            name: nn.functional.pad(x[:num_steps].T.float(), (0, length - num_steps))[None].to(self.device)
+            name: nn.functional.pad(x[:num_steps].T.float(), (0, length - num_steps))[None]
             for name, x in streams.items()
         }
         batch = Batch(
             **padded,
-            mask=(torch.arange(length) < num_steps)[None].to(self.device),
+            mask=(torch.arange(length) < num_steps)[None],
             segments=torch.zeros(1, 1, 2),
             labels=torch.full((1, 1), -1),
             video_ids=["video"],
             durations=[duration],
             grids=[grid],
-        )
+        ).to(self.device)
         was_training = self.training
         self.eval()
         found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)[0].to("cpu")
@@ -242,7 +228,7 @@ class EventLocalizer(LightningModule, ABC):
             if score >= min_score
         ]
 
-    # Steps ----------------------------------------------------------------------------------------
+    # Steps ----------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the summed loss of a batch and log each of its parts."""
@@ -271,7 +257,7 @@ class EventLocalizer(LightningModule, ABC):
         found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)
         return dict(zip(batch.video_ids, found, strict=True))
 
-    # Score ----------------------------------------------------------------------------------------
+    # Score ----------------------------------------------------------------------
 
     @property
     def _metric(self) -> TemporalMeanAveragePrecision:
@@ -283,7 +269,7 @@ class EventLocalizer(LightningModule, ABC):
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "ground_truth"):
             raise ValueError(
                 f"Expected a data module with `ground_truth(split)`, got {type(data).__name__}; "
@@ -316,9 +302,9 @@ class EventLocalizer(LightningModule, ABC):
         self.log(f"{prefix}/avg_map", scores.pop("avg_map"), prog_bar=True)
         self.log_dict({f"{prefix}/{name}": value for name, value in scores.items()})
 
-    # Optimisation ---------------------------------------------------------------------------------
+    # Optimisation ----------------------------------------------------------------------
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with linear warm-up and cosine decay, stepped after every batch."""
         parameters = list(self.detector.parameters())
         groups = [
@@ -327,14 +313,14 @@ class EventLocalizer(LightningModule, ABC):
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         num_steps = int(self.trainer.estimated_stepping_batches)
-        epoch_steps = max(self.trainer.num_training_batches, 1) / self.trainer.accumulate_grad_batches
+        epoch_steps = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         scheduler = warmup_cosine(optimizer, round(self.warmup_epochs * epoch_steps), num_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    # Checkpoints ----------------------------------------------------------------------------------
+    # Checkpoints ----------------------------------------------------------------------
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -354,6 +340,8 @@ class EventLocalizer(LightningModule, ABC):
         }
         # Lightning's own copy would hold objects that `weights_only=True` refuses.
         checkpoint["hyper_parameters"] = self.settings
+        # Without it a resumed run would drop other paths than an unbroken one.
+        checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another method or of other classes.
@@ -364,39 +352,19 @@ class EventLocalizer(LightningModule, ABC):
         origin = checkpoint.get("davezoo")
         if not isinstance(origin, Mapping):
             raise ValueError(
-                "Expected a davezoo checkpoint, got one without its entry `davezoo`; turn published "
-                "checkpoints into ours with `davezoo convert`."
+                "Expected a davezoo checkpoint, got one without its entry `davezoo`; turn "
+                "published checkpoints into ours with `davezoo convert`."
             )
         if origin["method"] != type(self).__name__:
             raise ValueError(
                 f"Expected a checkpoint of {type(self).__name__}, got one of {origin['method']}; "
-                "leave out --config and --model (a checkpoint knows its method) or use davezoo.load."
+                "leave out --config and --model (a checkpoint knows its method)."
             )
         if origin["settings"]["class_names"] != self.class_names:
             raise ValueError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
-
-
-def warmup_cosine(
-    optimizer: torch.optim.Optimizer, warmup_steps: int, num_steps: int
-) -> LRScheduler:
-    """Raise the learning rate linearly to its peak, then lower it to 1e-8 along a cosine.
-
-    The first step has rate (nearly) 0 and step `warmup_steps - 1` the peak, as in the published
-    code; there the first is exactly 0, here 1e-8 of the peak.
-
-    Args:
-        optimizer: its learning rate is the peak.
-        warmup_steps: steps of the warm-up.
-        num_steps: steps of the whole training.
-    """
-    schedulers = torch.optim.lr_scheduler
-    warmup_steps = min(warmup_steps, num_steps - 1)
-    decay_steps = max(num_steps - max(warmup_steps, 0), 1)
-    decay = schedulers.CosineAnnealingLR(optimizer, decay_steps, eta_min=1e-8)
-    if warmup_steps < 2:
-        return decay
-    rise = schedulers.LinearLR(optimizer, start_factor=1e-8, total_iters=warmup_steps - 1)
-    return schedulers.SequentialLR(optimizer, [rise, decay], milestones=[warmup_steps])
+        resumes = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if resumes and self.trainer.world_size == 1:  # several processes must not draw the same
+            torch.set_rng_state(checkpoint["random_state"].cpu())
 
 
 def _check_features(name: str, x: Tensor, width: int) -> None:
@@ -428,5 +396,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import tempfile
 import warnings
@@ -12,11 +13,12 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from davezoo.callbacks import DetectionsCollector
+from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
 from davezoo.checkpoints import load, read_own_checkpoint
 from davezoo.data import EventDataModule
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
@@ -31,6 +33,16 @@ _log = logging.getLogger("lightning.pytorch")
 _LINKS = ("class_names", "visual_width", "audio_width", "max_length", "grid")
 
 
+_HARMLESS_WARNINGS = (
+    "LightningCLI's args parameter",  # the words are those of the command line, in effect
+    "Be aware that when using `ckpt_path`",  # callbacks of training are not needed to test
+    ".*isinstance.treespec, LeafSpec.",  # Lightning's own use of PyTorch, fixed after 2.6.6
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler skips
+    "Experiment logs directory .* exists and is not empty",  # the log was moved aside before
+    "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
+)
+
+
 class RecipeFile(ActionConfigFile):
     """`--config`: a file, or the name of a packaged recipe."""
 
@@ -38,7 +50,7 @@ class RecipeFile(ActionConfigFile):
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Read the file or the packaged recipe of that name."""
-        super().__call__(parser, cfg, find_recipe(values), option_string)
+        self.apply_config(parser, cfg, self.dest, find_recipe(values))
 
 
 class DaveCLI(LightningCLI):
@@ -55,9 +67,11 @@ class DaveCLI(LightningCLI):
 
     def __init__(self, words: list[str], *, links_data: bool = True) -> None:
         self._links_data = links_data
-        base = {"default_config_files": [find_recipe("base.yaml")]}
+        base = {"default_config_files": [find_recipe("base.yaml")]}  # what training runs share
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+            moved = ["The dirpath has changed"] if words[0] != "fit" else []  # a test saves nothing
+            for message in [*_HARMLESS_WARNINGS, *moved]:
+                warnings.filterwarnings("ignore", message)
             super().__init__(
                 EventLocalizer,
                 EventDataModule,
@@ -65,7 +79,7 @@ class DaveCLI(LightningCLI):
                 seed_everything_default=0,
                 save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
                 save_config_kwargs={"overwrite": True},
-                parser_kwargs={name: base for name in ("fit", "validate", "test", "predict")},
+                parser_kwargs={"fit": base},
                 args=words,
             )
 
@@ -137,15 +151,15 @@ class DaveCLI(LightningCLI):
         folder = self.run_folder
         if self._config.trainer.logger in (None, True):
             kwargs["logger"] = self.subcommand == "fit" and _csv_logger(folder)
-        trainer = super().instantiate_trainer(**kwargs)
-        for callback in trainer.checkpoint_callbacks:
-            if getattr(callback, "dirpath", "") is None:
-                callback.dirpath = str(folder / "checkpoints")  # type: ignore[attr-defined]
         self.collector = DetectionsCollector()
         own: list[Callback] = [self.collector]
         if self.subcommand == "fit" and not self._config.trainer.fast_dev_run:
-            own.append(OnExceptionCheckpoint(folder / "checkpoints", filename="last"))
-        trainer.callbacks.extend(own)
+            own.append(SaveOnInterrupt(folder / "checkpoints" / "last.ckpt"))
+        self.trainer_defaults = {"callbacks": own}
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(folder / "checkpoints")
         return trainer
 
     def before_fit(self) -> None:
@@ -246,6 +260,14 @@ def run_training_command(words: list[str]) -> None:
     Args:
         words: the command and its options.
     """
+    try:
+        _run(words)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # as shells report it; Lightning's exception says 0
+
+
+def _run(words: list[str]) -> None:
+    """Run a command, with the settings of its checkpoint if that stands in for a recipe."""
     path = _own_checkpoint(words)
     if path is None:
         DaveCLI(words)

@@ -7,33 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from davezoo.ops.padding import padded_length
 from davezoo.structures import Batch
 
 if TYPE_CHECKING:
     from davezoo.data.dataset import Sample
-
-
-def padded_length(
-    longest: int, max_length: int, length_multiple: int, padding: Literal["batch", "fixed"]
-) -> int:
-    """Return the number of steps that a batch is padded to.
-
-    Args:
-        longest: steps of the longest video of the batch.
-        max_length: the published detectors' fixed length.
-        length_multiple: stride of the pyramid's coarsest level.
-        padding: see `EventDataModule`.
-    """
-    needed = -(-longest // length_multiple) * length_multiple
-    if longest > max_length:  # only in evaluation: training crops
-        return needed
-    if padding == "fixed":
-        return max_length
-    # One coarsest step more than needed. In the published networks padded steps are not zero: they
-    # hold relu(LayerNorm bias), which reaches the last valid step through convolutions of width 3.
-    # With a padded step on every level wherever the fixed length has one, the result equals that
-    # of padding to `max_length`; without it the convolutions would see zeros instead.
-    return min(needed + length_multiple, max_length)
 
 
 def collate(
@@ -46,15 +24,17 @@ def collate(
 
     Args:
         samples: the videos, at least one.
-        max_length: see `padded_length`.
-        length_multiple: see `padded_length`.
-        padding: see `padded_length`.
+        max_length: full length in steps; only longer videos are padded beyond it.
+        length_multiple: coarsest stride of the pyramid.
+        padding: `batch` for what the longest video needs (see `ops.padding`), `fixed` for
+            `max_length`.
 
     Returns:
         The batch; at least one row of events, so that N >= 1.
     """
     lengths = torch.tensor([sample.visual.shape[1] for sample in samples])
-    steps = padded_length(int(lengths.max()), max_length, length_multiple, padding)
+    longest = max_length if padding == "fixed" else 0
+    steps = padded_length(max(longest, int(lengths.max())), max_length, length_multiple)
     visual = torch.zeros(len(samples), samples[0].visual.shape[0], steps)
     audio = torch.zeros(len(samples), samples[0].audio.shape[0], steps)
     for row, sample in enumerate(samples):

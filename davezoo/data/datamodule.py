@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,15 +17,17 @@ from torch.utils.data import DataLoader
 
 from davezoo.annotations import Annotations, read_annotations
 from davezoo.data.collate import collate
-from davezoo.data.dataset import EpochSampler, EventDataset, Sample, file_names
+from davezoo.data.dataset import EpochSampler, EventDataset, FeatureError, Sample, file_names
 from davezoo.data.synthetic import Simulation, is_simulated, write_simulation
 from davezoo.structures import FeatureGrid
 
 _Settings = TypeVar("_Settings")
 
+SIMULATED = "The features are simulated: this score says nothing about real videos."
 
-class MissingFeaturesError(FileNotFoundError):
-    """Videos lack feature files; the message counts them, lists the first and names the remedy."""
+
+class MissingFeaturesError(FeatureError, FileNotFoundError):
+    """Videos lack usable files; the message counts them, lists the first and names the remedy."""
 
 
 class EventDataModule(LightningDataModule):
@@ -55,8 +58,9 @@ class EventDataModule(LightningDataModule):
         val_split: subset to validate on.
         test_split: subset to test on.
         predict_split: subset to predict.
-        skip_unreadable: leave out videos without feature files instead of stopping; they still
-            count as missed in the scores.
+        skip_unreadable: leave out videos whose feature files are absent or damaged instead of
+            stopping; they still count as missed in the scores. NaN in a file is only found when it
+            is read, and always stops.
         simulation: what to simulate if `root` is empty; null for nothing.
         seed: seed of order and crops in training.
     """
@@ -118,6 +122,7 @@ class EventDataModule(LightningDataModule):
         self.seed = seed
         self.skipped_videos: dict[str, list[str]] = {}
         self.datasets: dict[str, EventDataset] = {}
+        self._steps_before = 0  # of the optimiser, in the run that is resumed
         self._check_settings()
 
     @property
@@ -148,6 +153,13 @@ class EventDataModule(LightningDataModule):
         """
         return self._everything.split(split)
 
+    def notes(self, stage: str) -> list[str]:
+        """Return what must stand beside every score of a stage: where its data fall short."""
+        split = self.split_of(stage)
+        skipped = self.skipped_videos.get(split, [])
+        notes = [f"{len(skipped)} videos of {split} were skipped and count as missed."]
+        return [SIMULATED] * is_simulated(self.root) + notes * bool(skipped)
+
     def prepare_data(self) -> None:
         """Simulate data if asked to; Lightning calls this on one process."""
         self._simulate_if_asked()
@@ -156,12 +168,15 @@ class EventDataModule(LightningDataModule):
         """Build the data sets of a stage (None: all) and check that the feature files are there.
 
         Raises:
-            MissingFeaturesError: if feature files are absent and `skip_unreadable` is off.
+            MissingFeaturesError: if feature files are absent, damaged or of the wrong shape and
+                `skip_unreadable` is off.
             AnnotationError: if the annotation file is damaged or lacks the split.
-            FeatureError: if the first video's features have the wrong shape.
         """
-        name = getattr(stage, "value", stage)  # Lightning hands in an enumeration
-        stages = {"fit": ["fit", "validate"], None: list(self.splits)}.get(name, [name])
+        if stage is None:
+            stages = list(self.splits)
+        else:  # Lightning hands in an enumeration, a subclass of str whose str() differs
+            name = str(getattr(stage, "value", stage))
+            stages = ["fit", "validate"] if name == "fit" else [name]
         present = _list_files(self.root / self.features)
         for name in stages:
             if name not in self.datasets:
@@ -182,11 +197,8 @@ class EventDataModule(LightningDataModule):
                 f"{self.batch_size} for {len(dataset)} videos on {world_size} device(s); lower "
                 "`batch_size`."
             )
-        sampler = EpochSampler(dataset, world_size, rank, self.seed)
-        if self.trainer is not None:
-            # Lightning draws the first batches of a resumed run before it calls `set_epoch`.
-            progress: Any = self.trainer.fit_loop.epoch_progress.current
-            sampler.set_epoch(progress.processed)
+        position = None if self.trainer is None else self._position
+        sampler = EpochSampler(dataset, world_size, rank, self.seed, position)
         return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -200,6 +212,29 @@ class EventDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Return batches to predict in the order of the annotation file."""
         return self._eval_loader("predict")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the data: how far training has come."""
+        return {"steps": 0 if self.trainer is None else self.trainer.global_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint; the trainer itself learns its steps too late."""
+        self._steps_before = int(state_dict["steps"])
+
+    def _position(self) -> tuple[int, int]:
+        """Return the epoch and how many of its videos each device has seen.
+
+        It follows from the optimiser's steps. Lightning calls `set_epoch` only after the workers of
+        a resumed run have drawn their first batches, and starts an interrupted epoch's loader anew.
+        """
+        trainer: Any = self.trainer
+        batches = len(self.datasets["fit"]) // trainer.world_size // self.batch_size
+        limit = trainer.limit_train_batches  # a number of batches, or a float part of them
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        accumulated = trainer.accumulate_grad_batches
+        steps_done = max(trainer.global_step, self._steps_before)
+        epoch, step = divmod(steps_done, math.ceil(batches / accumulated))
+        return epoch, step * accumulated * self.batch_size
 
     @cached_property
     def _everything(self) -> Annotations:
@@ -218,11 +253,34 @@ class EventDataModule(LightningDataModule):
             write_simulation(self.root, self.simulation)
 
     def _make_dataset(self, stage: str, present: set[str]) -> EventDataset:
-        """Build the data set of one stage without the videos that lack files."""
+        """Build the data set of one stage without the videos whose files cannot be used."""
         split = self.split_of(stage)
-        annotations = self._without_missing(split, self.ground_truth(split), present)
-        dataset = EventDataset(
-            annotations,
+        annotations = self.ground_truth(split)
+        faults = self._missing(annotations, present)
+        dataset = self._dataset(stage, annotations, faults)
+        damaged = dataset.faults()
+        if damaged:
+            faults |= damaged
+            dataset = self._dataset(stage, annotations, faults)
+        self.skipped_videos[split] = list(faults)
+        if faults:
+            self._report_faults(split, len(annotations.videos), faults)
+        if any(dataset.left_out.values()):
+            counts = ", ".join(f"{count} {what}" for what, count in dataset.left_out.items())
+            rank_zero_warn(f"Left out of the training split {split!r}: {counts}.")
+        if len(dataset) == 0:
+            raise MissingFeaturesError(
+                f"Expected the split {split!r} in {self.root} to hold videos, got none that can be "
+                "used; check `root`, the split's name and the annotation file."
+            )
+        return dataset
+
+    def _dataset(
+        self, stage: str, annotations: Annotations, without: Mapping[str, str]
+    ) -> EventDataset:
+        """Build the data set of one stage from its annotations, some videos excepted."""
+        return EventDataset(
+            annotations.select(annotations.videos.drop(index=list(without))),
             folder=self.root / self.features,
             visual_files=self.visual_files,
             audio_files=self.audio_files,
@@ -236,43 +294,30 @@ class EventDataModule(LightningDataModule):
             min_kept_fraction=self.min_kept_fraction,
             seed=self.seed,
         )
-        if any(dataset.left_out.values()):
-            counts = ", ".join(f"{count} {what}" for what, count in dataset.left_out.items())
-            rank_zero_warn(f"Left out of the training split {split!r}: {counts}.")
-        if len(dataset) == 0:
-            raise MissingFeaturesError(
-                f"Expected the split {split!r} in {self.root} to hold videos, got none that can be "
-                "used; check `root`, the split's name and the annotation file."
-            )
-        dataset[0]  # a wrong width or pattern shows now, not in a worker after the model is built
-        return dataset
 
-    def _without_missing(
-        self, split: str, annotations: Annotations, present: set[str]
-    ) -> Annotations:
-        """Return the videos whose files are all there; note or refuse the others."""
+    def _missing(self, annotations: Annotations, present: set[str]) -> dict[str, str]:
+        """Return what each video without all of its files lacks."""
         patterns = [*self.visual_files, *self.audio_files]
-        missing = [
-            video
-            for video in annotations.videos.index
-            if not present.issuperset(file_names(patterns, video))
-        ]
-        self.skipped_videos[split] = missing
-        if not missing:
-            return annotations
-        folder = self.root / self.features
-        first = "".join(f"\n  {video!r}" for video in missing[:10])
+        wanted = ((video, file_names(patterns, video)) for video in annotations.videos.index)
+        return {
+            video: f"no {', '.join(sorted(set(names) - present))}"
+            for video, names in wanted
+            if not present.issuperset(names)
+        }
+
+    def _report_faults(self, split: str, num_videos: int, faults: Mapping[str, str]) -> None:
+        """Refuse videos that cannot be used, or say that they are skipped."""
+        first = "".join(f"\n  {video!r}: {fault}" for video, fault in list(faults.items())[:10])
         message = (
-            f"{len(missing)} of {len(annotations.videos)} videos of the split {split!r} lack files "
-            f"{patterns} in {folder}; the first:{first}"
+            f"{len(faults)} of {num_videos} videos of the split {split!r} cannot be used from "
+            f"{self.root / self.features}; the first:{first}"
         )
         if not self.skip_unreadable:
             raise MissingFeaturesError(
-                f"Expected a feature file for every video, got: {message}\nDownload or extract "
+                f"Expected usable features for every video, got: {message}\nDownload or extract "
                 "them, correct `root`, `features` or the file patterns, or set `skip_unreadable`."
             )
         rank_zero_warn(f"Skipped: {message}\nThey still count as missed in the scores.")
-        return annotations.select(annotations.videos.drop(index=missing))
 
     def _eval_loader(self, stage: str) -> DataLoader[Sample]:
         # On several devices Lightning inserts its own sampler, which repeats a few videos to give
@@ -283,7 +328,7 @@ class EventDataModule(LightningDataModule):
     def _loader(self, dataset: EventDataset, batch_size: int, **order: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size,
+            batch_size=batch_size,  # by name: Lightning builds the loader anew to predict
             collate_fn=partial(
                 collate,
                 max_length=self.max_length,
@@ -293,6 +338,8 @@ class EventDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            # Its own generator: starting a loader must not move the random stream of the model.
+            generator=torch.Generator().manual_seed(self.seed),
             **order,
         )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +179,20 @@ class EventDataset(Dataset[Sample]):
             grid=self.grid,
         )
 
+    def faults(self) -> dict[str, str]:
+        """Return what is wrong with the files of each video that cannot be loaded.
+
+        Reads the heads of the files only: shapes and types, not numbers.
+        """
+        found = {}
+        for video in self.video_ids:
+            try:
+                visual, audio = self._open(video, "visual"), self._open(video, "audio")
+                self._common_length(video, len(visual[0]), len(audio[0]))
+            except FeatureError as error:
+                found[video] = str(error)
+        return found
+
     def paths(self, video: str, modality: str) -> list[Path]:
         """Return the feature files of a video; `modality` is `visual` or `audio`."""
         return [self.folder / name for name in file_names(self.files[modality], video)]
@@ -241,9 +256,8 @@ class EpochSampler(DistributedSampler[Any]):
 
     Yields (epoch, index). Workers hold copies of the data set that never hear of a new epoch, but
     every index is sent to them, so the epoch travels with it; persistent workers stay right. Order
-    and crops follow from (seed, epoch) alone, and Lightning calls `set_epoch` at the start of
-    every epoch (`EventDataModule` does for the first one): a resumed run sees what an unbroken one
-    sees. Being a `DistributedSampler`, it is not replaced by Lightning on several devices; each
+    and crops follow from (seed, epoch) alone, so that a resumed run sees what an unbroken one sees.
+    Being a `DistributedSampler`, it is not replaced by Lightning on several devices; each device
     gets its own part, and the same number, of the videos.
 
     Args:
@@ -251,14 +265,26 @@ class EpochSampler(DistributedSampler[Any]):
         num_replicas: number of devices.
         rank: which of them this one is.
         seed: seed of the order.
+        position: asked at the start of each pass for the epoch and for the number of its videos
+            that were seen before a run was interrupted; without it `set_epoch` tells the epoch.
     """
 
-    def __init__(self, dataset: EventDataset, num_replicas: int, rank: int, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: EventDataset,
+        num_replicas: int,
+        rank: int,
+        seed: int,
+        position: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=True, seed=seed, drop_last=True)
+        self.position = position
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield (epoch, index) of this device's videos."""
-        return ((self.epoch, index) for index in super().__iter__())
+        self.epoch, seen = (self.epoch, 0) if self.position is None else self.position()
+        order = super().__iter__()
+        return islice(((self.epoch, index) for index in order), seen, None)
 
 
 def random_crop(

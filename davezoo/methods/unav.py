@@ -28,6 +28,7 @@ from davezoo.nn.pyramid import CrossModalPyramid
 from davezoo.structures import FeatureGrid, Predictions
 from davezoo.task import EventLocalizer
 
+UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
 REGRESSION_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
 
@@ -62,23 +63,28 @@ class DependencyBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int]) -> Tensor:
         """Return (B, P, C) from the fused pyramid (B, P, C), its mask (B, P) and level lengths."""
         x = F.relu(self.expand(x, mask, lengths))
-        x = x.unflatten(-1, (self.num_classes, self.inner_width))  # (B, P, K, C)
-        levels = zip(x.split(list(lengths), 1), mask.split(list(lengths), 1), strict=True)
+        x = x.reshape(*mask.shape, self.num_classes, self.inner_width)  # (B, P, K, C)
+        sizes = list(lengths)
+        levels = zip(torch.split(x, sizes, 1), torch.split(mask, sizes, 1), strict=True)
         temporal = torch.cat([self._over_time(*level) for level in levels], dim=1)
-        return self.squeeze((temporal + self._over_classes(x, mask)).flatten(2), mask, lengths)  # type: ignore[no-any-return]
+        related = (temporal + self._over_classes(x, mask)).flatten(2)
+        out: Tensor = self.squeeze(related, mask, lengths)
+        return out
 
     def _over_time(self, x: Tensor, mask: Tensor) -> Tensor:
         """Attend over the steps of one level, every class on its own: (B, T_l, K, C)."""
         rows = x.transpose(1, 2).flatten(0, 1)  # (B K, T_l, C)
         row_mask = mask.repeat_interleave(self.num_classes, dim=0)  # (B K, T_l)
         rows = self.temporal(rows, rows, row_mask, key_mask=row_mask)
-        return rows.unflatten(0, (-1, self.num_classes)).transpose(1, 2)
+        by_class: Tensor = rows.reshape(-1, self.num_classes, *rows.shape[1:])
+        return by_class.transpose(1, 2)
 
     def _over_classes(self, x: Tensor, mask: Tensor) -> Tensor:
         """Attend over the classes of every step of all levels: (B, P, K, C)."""
         rows = x.flatten(0, 1)  # (B P, K, C)
         row_mask = mask.flatten()[:, None].expand(-1, self.num_classes)
-        return self.cooccurrence(rows, rows, row_mask).view_as(x)  # type: ignore[no-any-return]
+        related: Tensor = self.cooccurrence(rows, rows, row_mask)
+        return related.view_as(x)
 
 
 class UnAVDetector(Detector):
@@ -192,12 +198,12 @@ class UnAV(EventLocalizer):
         visual_width: int = 2048,
         audio_width: int = 128,
         max_length: int = 224,
-        grid: FeatureGrid | dict[str, float] = FeatureGrid(fps=25, stride=8, window=24),  # noqa: B008 - frozen
+        grid: FeatureGrid | dict[str, float] = UNAV100_GRID,
         width: int = 512,
         head_width: int = 512,
         num_heads: int = 4,
         num_unimodal_blocks: int = 2,
-        regression_ranges: list[tuple[float, float]] = list(REGRESSION_RANGES),  # noqa: B006, B008 - never changed
+        regression_ranges: list[tuple[float, float]] = list(REGRESSION_RANGES),  # noqa: B006 - never changed
         dependency: bool = True,
         drop_path: float = 0.1,
         prior: float = 0.01,

@@ -65,7 +65,7 @@ class ConvAttention(nn.Module):
         """
         heads = (self.num_heads, x.shape[-1] // self.num_heads)
         query, key, value = (
-            projection(source).unflatten(-1, heads).transpose(1, 2)
+            projection(source).reshape(len(x), -1, *heads).transpose(1, 2)
             for projection, source in ((self.query, y), (self.key, x), (self.value, x))
         )  # (N, H, T, C / H)
         allowed = None if key_mask is None else key_mask[:, None, None, :]
@@ -77,8 +77,8 @@ class ConvAttention(nn.Module):
 class ConvAttentionBlock(nn.Module):
     """Pre-norm transformer block on two inputs: the first answers and is carried on.
 
-    `out = skip(x) + attention(norm(x), norm(y))`, then the usual two-layer perceptron. With `x is y`
-    this is self-attention (the two norms keep their own weights). No norm follows the block.
+    `out = skip(x) + attention(norm(x), norm(y))`, then the usual two-layer perceptron. With
+    `x is y` this is self-attention (the two norms keep their own weights). No norm follows it.
 
     Args:
         width: channels.
@@ -103,17 +103,14 @@ class ConvAttentionBlock(nn.Module):
         self.norm_y = nn.LayerNorm(width)
         self.attention = ConvAttention(width, num_heads, stride)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width)
-        )
-        nn.init.zeros_(self.mlp[0].bias)
-        nn.init.zeros_(self.mlp[2].bias)
+        hidden, out = nn.Linear(width, mlp_ratio * width), nn.Linear(mlp_ratio * width, width)
+        nn.init.zeros_(hidden.bias)
+        nn.init.zeros_(out.bias)
+        self.mlp = nn.Sequential(hidden, nn.GELU(), out)
         self.add_attention = ScaledResidual(width, drop_path)
         self.add_mlp = ScaledResidual(width, drop_path)
 
-    def forward(
-        self, x: Tensor, y: Tensor, mask: Tensor, key_mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """Return (N, T / stride, C), zero where `mask` is False.
 
         Args:

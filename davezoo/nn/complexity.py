@@ -44,9 +44,7 @@ class _AttentionCounter(TorchFunctionMode):
         super().__init__()
         self.macs = 0
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
             query, key = args[0], args[1]
             self.macs += 2 * query.numel() * key.shape[-2]

@@ -71,10 +71,10 @@ class DetectionHeads(nn.Module):
             mask: valid points, (B, P).
             lengths: steps of each level.
         """
-        logits = self.classification(x, mask, lengths).split(list(lengths), dim=1)
-        distances = self.regression(x, mask, lengths).split(list(lengths), dim=1)
+        logits = torch.split(self.classification(x, mask, lengths), list(lengths), dim=1)
+        distances = torch.split(self.regression(x, mask, lengths), list(lengths), dim=1)
         offsets = [
-            F.relu(distance * scale).unflatten(-1, (self.num_classes, 2))
+            F.relu(distance * scale).reshape(*distance.shape[:2], self.num_classes, 2)
             for distance, scale in zip(distances, self.scales, strict=True)
         ]
         return list(logits), offsets

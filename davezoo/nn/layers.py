@@ -49,16 +49,17 @@ class TemporalConv(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int]) -> Tensor:
         """Convolve (B, P, C) within each level and zero what `mask` (B, P) excludes."""
         if self.gathers_input:
-            levels = x.split(list(lengths), dim=1)
+            levels = torch.split(x, list(lengths), dim=1)
             taps = [torch.cat([_previous(y), y, _next(y)], dim=-1) for y in levels]
             out = self.taps(torch.cat(taps, dim=1))
         else:
-            levels = self.taps(x).split(list(lengths), dim=1)
+            levels = torch.split(self.taps(x), list(lengths), dim=1)
             triples = (y.chunk(3, dim=-1) for y in levels)
             out = torch.cat([_previous(a) + b + _next(c) for a, b, c in triples], dim=1)
         if self.bias is not None:
             out = out + self.bias
-        return out * mask.unsqueeze(-1)
+        masked: Tensor = out * mask.unsqueeze(-1)
+        return masked
 
     @staticmethod
     def taps_of(kernel: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class ScaledResidual(nn.Module):
 
     def forward(self, residual: Tensor, path: Tensor) -> Tensor:
         """Return `residual + scale * path`, both (N, T, C)."""
-        gain = self.scale
+        gain: Tensor = self.scale
         if self.training and self.drop_path > 0:
             keep = 1 - self.drop_path
             draw = torch.rand((len(path), 1, 1), dtype=gain.dtype, device=gain.device)

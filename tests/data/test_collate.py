@@ -1,9 +1,6 @@
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from davezoo.data.collate import collate, padded_length
+from davezoo.data.collate import collate
 from davezoo.data.dataset import Sample
 from davezoo.structures import FeatureGrid
 
@@ -20,44 +17,6 @@ def sample(steps, num_events, name="v"):
         duration=float(steps),
         grid=GRID,
     )
-
-
-@pytest.mark.parametrize(
-    ("longest", "padding", "expected"),
-    [
-        (1, "batch", 64),
-        (32, "batch", 64),
-        (33, "batch", 96),
-        (186, "batch", 224),
-        (192, "batch", 224),
-        (193, "batch", 224),
-        (224, "batch", 224),
-        (225, "batch", 256),
-        (256, "batch", 256),
-        (1, "fixed", 224),
-        (224, "fixed", 224),
-        (225, "fixed", 256),
-    ],
-)
-def test_padded_length(longest, padding, expected):
-    assert padded_length(longest, 224, 32, padding) == expected
-
-
-@given(
-    longest=st.integers(1, 600),
-    multiple=st.sampled_from([8, 16, 32]),
-    factor=st.integers(1, 10),
-    padding=st.sampled_from(["batch", "fixed"]),
-)
-def test_padding_keeps_what_the_fixed_length_has(longest, multiple, factor, padding):
-    max_length = multiple * factor
-    steps = padded_length(longest, max_length, multiple, padding)
-    assert steps >= longest
-    assert steps % multiple == 0
-    if longest <= max_length:
-        assert steps <= max_length
-        fixed_has_padded_point = max_length // multiple > -(-longest // multiple)
-        assert (steps // multiple > -(-longest // multiple)) == fixed_has_padded_point
 
 
 def test_collate_pads_and_marks():

@@ -202,7 +202,7 @@ def test_damaged_audio(folder, array, message):
     folder.add("v")
     folder.save("v", "vggish", array)
     with pytest.raises(FeatureError, match=message) as caught:
-        folder.dataset()
+        folder.dataset()[0]
     assert "'v'" in str(caught.value) or str(folder.path("v", "vggish")) in str(caught.value)
     assert "; " in str(caught.value)
 

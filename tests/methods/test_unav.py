@@ -14,8 +14,8 @@ from davezoo.convert import rename
 from davezoo.methods.unav import DependencyBlock, UnAVDetector
 from davezoo.nn.complexity import count_complexity
 from davezoo.ops.points import assign, pyramid_points
+from davezoo.schedules import warmup_cosine
 from davezoo.structures import Predictions
-from davezoo.task import warmup_cosine
 from tests.methods.conftest import Golden
 
 SMALL = {"width": 32, "head_width": 32, "max_length": 64, "drop_path": 0.0}
@@ -75,9 +75,7 @@ def test_numbers_in_a_batch_are_those_of_each_video(model: UnAV, unav: Golden) -
         compare(unav, f"b1_{video}", alone)
 
 
-def test_numbers_of_the_published_batch_come_from_its_mask_fault(
-    model: UnAV, unav: Golden
-) -> None:
+def test_numbers_of_the_published_batch_come_from_its_mask_fault(model: UnAV, unav: Golden) -> None:
     with published_mask_fault(model):
         predictions = run(model, unav, ["v0", "v1", "v2"], 64)
     compare(unav, "b3", predictions)

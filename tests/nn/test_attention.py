@@ -1,0 +1,120 @@
+"""The conv-attention block against a softmax written out, masked after every convolution."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
+from tests.nn.plain import plain_block, randomise, run_plain
+
+
+def make(num_heads=2, stride=1, mlp_ratio=2):
+    torch.manual_seed(0)
+    block = ConvAttentionBlock(4 * num_heads, num_heads, stride=stride, mlp_ratio=mlp_ratio)
+    return randomise(block.double())
+
+
+def inputs(lengths, steps, width, seed=0):
+    """Return two sequences that, as inside the network, are zero past the video, and the mask."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(steps) < torch.tensor(lengths)[:, None]
+    shape = (len(lengths), steps, width)
+    draws = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return *(x * mask[:, :, None] for x in draws), mask
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    num_heads=st.sampled_from([1, 2, 3]),
+    stride=st.sampled_from([1, 2]),
+    mlp_ratio=st.sampled_from([1, 4]),
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=3),
+    seed=st.integers(0, 100),
+)
+def test_one_mask_at_the_end_equals_a_mask_after_every_convolution(
+    num_heads, stride, mlp_ratio, lengths, seed
+):
+    block = make(num_heads, stride, mlp_ratio)
+    x, y, mask = inputs(lengths, 12, 4 * num_heads, seed)
+    expected = run_plain(plain_block(block, num_heads, mlp_ratio), x, y, mask)
+    out_mask = mask[:, ::stride]
+    found = block(x, y, out_mask, key_mask=out_mask)
+    torch.testing.assert_close(found, expected)
+    assert not found[~out_mask].any()
+
+
+def test_self_attention_keeps_two_norms():
+    block = make()
+    x, _, mask = inputs([9, 4], 9, 8)
+    expected = run_plain(plain_block(block, 2, 2), x, x, mask)
+    torch.testing.assert_close(block(x, x, mask, key_mask=mask), expected)
+    block.norm_y.weight.data += 1
+    assert not torch.allclose(block(x, x, mask, key_mask=mask), expected)
+
+
+def test_padded_steps_that_are_not_zero_agree_with_the_published_order():
+    """After the embedding, padded steps hold relu(bias): only what the mask keeps may differ."""
+    block = make()
+    x, y, mask = inputs([6, 3], 8, 8)
+    x, y = (torch.where(mask[:, :, None], z, torch.full_like(z, 0.3)) for z in (x, y))
+    expected = run_plain(plain_block(block, 2, 2), x, y, mask)
+    torch.testing.assert_close(block(x, y, mask, key_mask=mask), expected)
+
+
+def test_rows_without_key_mask():
+    """The co-occurrence branch: rows of steps past the video come out as zeros, no step is NaN."""
+    block = make(num_heads=1)
+    x, y, _ = inputs([5, 5, 5], 5, 4)
+    mask = torch.tensor([True, False, True])[:, None].expand(-1, 5)
+    expected = run_plain(plain_block(block, 1, 2), x, y, mask, mask_keys=False)
+    found = block(x, y, mask)
+    torch.testing.assert_close(found, expected)
+    assert not found[1].any()
+
+
+def test_the_first_input_answers_and_is_carried_on():
+    """Without attention and perceptron what is left is `x`; `y` only asks."""
+    block = make()
+    x, y, mask = inputs([7], 7, 8)
+    torch.nn.init.zeros_(block.add_attention.scale)
+    torch.nn.init.zeros_(block.add_mlp.scale)
+    torch.testing.assert_close(block(x, y, mask, mask), x)
+
+    attention = ConvAttention(8, 2).double()
+    torch.nn.init.zeros_(attention.value.linear.weight)
+    torch.nn.init.ones_(attention.value.linear.bias)
+    constant = attention(x, y, mask)  # whatever the weights of the keys, they add up to one
+    torch.testing.assert_close(constant, constant[:, :1].expand_as(constant))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_are_finite_with_one_valid_step(stride):
+    block = make(stride=stride).float().train()
+    x, y, mask = inputs([1, 12], 12, 8)
+    x, y = (z.float().requires_grad_() for z in (x, y))
+    out = block(x, y, mask[:, ::stride], key_mask=mask[:, ::stride])
+    out.square().sum().backward()
+    assert out.isfinite().all()
+    for tensor in (x, y, *block.parameters()):
+        assert tensor.grad.isfinite().all()
+    without = {name for name, p in block.named_parameters() if not p.grad.any()}
+    assert without <= {"attention.key.norm.bias", "attention.key.linear.bias"}
+
+
+def test_gradcheck():
+    block = make()
+    x, y, mask = inputs([4, 2], 4, 8)
+    x, y = x.requires_grad_(), y.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: block(a, b, mask, mask), (x, y))
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match=r"Expected `num_heads` to divide `width`, got 3 .* 8"):
+        ConvAttention(8, 3)
+
+
+def test_biases_start_at_zero():
+    biases = {n: p for n, p in ConvAttentionBlock(8, 2).named_parameters() if n.endswith("bias")}
+    assert len(biases) == 3 + 3 + 3 + 1 + 2
+    assert not any(bias.any() for bias in biases.values())

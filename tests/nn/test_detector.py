@@ -1,0 +1,65 @@
+"""What all detectors check and offer."""
+
+import pytest
+import torch
+
+from davezoo.nn.detector import Detector
+from davezoo.structures import Predictions
+from tests.nn.tiny import TinyDetector
+
+
+def test_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        Detector(1, 1, 1, 2, [1, 2], [(0, 4), (4, 8)])
+
+
+def test_settings_are_kept():
+    detector = TinyDetector()
+    assert (detector.visual_width, detector.audio_width, detector.num_classes) == (3, 2, 4)
+    assert detector.max_length == 8
+    assert detector.strides == [1, 2]
+    assert detector.regression_ranges == [(0.0, 4.0), (4.0, 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strides": []}, r"`regression_ranges` to have one entry a level, got 2 for 0 levels"),
+        ({"regression_ranges": [(0, 4)]}, r"`regression_ranges` .* got 1 for 2 levels"),
+        ({"num_classes": 0}, r"`num_classes` to be at least 1, got 0"),
+        ({"max_length": 7}, r"`max_length` to be a multiple of the coarsest stride 2, got 7"),
+        ({"max_length": 0}, r"`max_length` to be a multiple of the coarsest stride 2, got 0"),
+    ],
+)
+def test_settings_that_contradict(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TinyDetector(**changes)
+
+
+@pytest.mark.parametrize(
+    ("visual", "audio", "mask", "message"),
+    [
+        ((1, 2, 8), (1, 2, 8), (1, 8), r"`visual` to be \(B, 3, T\), got \(1, 2, 8\)"),
+        ((3, 8), (1, 2, 8), (1, 8), r"`visual` to be \(B, 3, T\), got \(3, 8\)"),
+        ((1, 3, 8), (1, 8, 2), (1, 8), r"`audio` to be \(B, 2, T\), got \(1, 8, 2\)"),
+        ((2, 3, 8), (1, 2, 8), (1, 8), r"agree in B and T, got \(2, 3, 8\), \(1, 2, 8\)"),
+        ((1, 3, 8), (1, 2, 6), (1, 8), r"agree in B and T"),
+        ((1, 3, 8), (1, 2, 8), (1, 1, 8), r"agree in B and T"),
+        ((1, 3, 7), (1, 2, 7), (1, 7), r"T to be a multiple of the coarsest stride 2, got 7"),
+    ],
+)
+def test_inputs_that_do_not_fit(visual, audio, mask, message):
+    detector = TinyDetector()
+    with pytest.raises(ValueError, match=message):
+        detector(torch.zeros(visual), torch.zeros(audio), torch.ones(mask, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("steps", [2, 8, 20])
+def test_inputs_that_fit(steps):
+    mask = torch.ones(2, steps, dtype=torch.bool)
+    predictions = TinyDetector()(torch.randn(2, 3, steps), torch.randn(2, 2, steps), mask)
+    assert predictions.logits[0].shape == (2, steps, 4)
+
+
+def test_no_losses_of_its_own():
+    assert TinyDetector().auxiliary_losses(Predictions([], [], []), None) == {}

@@ -1,0 +1,167 @@
+"""Layers over time against PyTorch's own convolutions and the published code's arrays."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from davezoo.nn.layers import DepthwiseConv, ScaledResidual, SinusoidalPositions, TemporalConv
+
+WIDTHS = st.integers(1, 6)
+
+
+@pytest.fixture(scope="module")
+def arrays(golden):
+    with np.load(golden / "unav" / "golden_small.npz", allow_pickle=False) as file:
+        names = [name for name in file.files if name.startswith(("aux/", "droppath/"))]
+        return {name: torch.from_numpy(file[name]) for name in names}
+
+
+def conv1d_by_level(x, kernel, bias, mask, lengths):
+    """Convolve each level of (B, P, C) on its own, then mask."""
+    levels = [
+        F.conv1d(level.transpose(1, 2), kernel, bias, padding=1).transpose(1, 2)
+        for level in x.split(lengths, dim=1)
+    ]
+    return torch.cat(levels, dim=1) * mask[:, :, None]
+
+
+# TemporalConv ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    in_width=WIDTHS,
+    out_width=WIDTHS,
+    bias=st.booleans(),
+    lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_temporal_conv_is_a_convolution_of_each_level(in_width, out_width, bias, lengths, seed):
+    torch.manual_seed(seed)
+    conv = TemporalConv(in_width, out_width, bias=bias).double()
+    kernel = torch.randn(out_width, in_width, 3, dtype=torch.float64)
+    conv.taps.weight.data = TemporalConv.taps_of(kernel)
+    if bias:
+        torch.nn.init.normal_(conv.bias)
+    x = torch.randn(2, sum(lengths), in_width, dtype=torch.float64)
+    mask = torch.rand(2, sum(lengths)) < 0.7
+    expected = conv1d_by_level(x, kernel, conv.bias, mask, lengths)
+    torch.testing.assert_close(conv(x, mask, lengths), expected)
+
+
+@pytest.mark.parametrize(
+    ("in_width", "out_width", "gathers"), [(3, 5, True), (4, 4, True), (5, 3, False)]
+)
+def test_taps_lie_on_the_narrower_side(in_width, out_width, gathers):
+    conv = TemporalConv(in_width, out_width)
+    assert conv.gathers_input is gathers
+    kernel = torch.zeros(out_width, in_width, 3)
+    assert TemporalConv.taps_of(kernel).shape == conv.taps.weight.shape
+    assert max(conv.taps.weight.shape) == max(3 * min(in_width, out_width), in_width, out_width)
+
+
+def test_temporal_conv_starts_like_conv1d():
+    torch.manual_seed(0)
+    ours = TemporalConv(64, 32).taps.weight.detach()
+    theirs = torch.nn.Conv1d(64, 32, 3, bias=False).weight.detach()
+    assert float(ours.abs().max()) == pytest.approx(float(theirs.abs().max()), rel=0.02)
+    assert float(ours.std()) == pytest.approx(float(theirs.std()), rel=0.05)
+    assert TemporalConv(4, 4).bias is None
+    assert not TemporalConv(4, 4, bias=True).bias.any()
+
+
+@pytest.mark.parametrize("widths", [(2, 3), (3, 2)])
+def test_temporal_conv_gradients(widths):
+    conv = TemporalConv(*widths, bias=True).double()
+    x = torch.randn(2, 5, widths[0], dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True] * 5, [True, True, False, True, False]])
+    assert torch.autograd.gradcheck(lambda y: conv(y, mask, [3, 2]), (x,))
+
+
+# DepthwiseConv -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(width=WIDTHS, steps=st.integers(1, 9), stride=st.sampled_from([1, 2]))
+def test_depthwise_conv_is_one_dimensional(width, steps, stride):
+    torch.manual_seed(width + 10 * steps)
+    conv = DepthwiseConv(width, stride).double()
+    x = torch.randn(2, steps, width, dtype=torch.float64)
+    kernel = conv.weight.squeeze(2)
+    expected = F.conv1d(x.transpose(1, 2), kernel, stride=stride, padding=1, groups=width)
+    found = conv(x)
+    assert found.shape == (2, -(-steps // stride), width)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
+
+
+# ScaledResidual ----------------------------------------------------------------------------------
+
+
+def test_drop_path_is_the_published_one(arrays):
+    x = arrays["droppath/x"].transpose(1, 2)  # (N, T, C)
+    layer = ScaledResidual(x.shape[-1], drop_path=0.3, initial_scale=1.0).train()
+    torch.manual_seed(5)
+    found = layer(torch.zeros_like(x), x)
+    torch.testing.assert_close(found, arrays["droppath/out"].transpose(1, 2), rtol=1e-6, atol=0)
+
+
+def test_drop_path_keeps_the_mean():
+    torch.manual_seed(0)
+    layer = ScaledResidual(2, drop_path=0.25, initial_scale=1.0).train()
+    residual = torch.full((20_000, 1, 2), 3.0)
+    added = layer(residual, torch.ones(20_000, 1, 2)) - residual
+    kept = added[:, 0, 0] > 0
+    assert float(kept.float().mean()) == pytest.approx(0.75, abs=0.02)
+    torch.testing.assert_close(added[kept], torch.full_like(added[kept], 1 / 0.75))
+    assert not added[~kept].any()
+
+
+@pytest.mark.parametrize(("drop_path", "training"), [(0.9, False), (0.0, True)])
+def test_no_path_is_dropped(drop_path, training):
+    layer = ScaledResidual(2, drop_path=drop_path).train(training)
+    layer.scale.data = torch.tensor([2.0, -1.0])
+    residual, path = torch.randn(5, 3, 2), torch.randn(5, 3, 2)
+    torch.testing.assert_close(layer(residual, path), residual + layer.scale * path)
+
+
+def test_initial_scale():
+    assert ScaledResidual(3).scale.tolist() == pytest.approx([1e-4] * 3)
+
+
+# SinusoidalPositions -----------------------------------------------------------------------------
+
+
+def test_positions_are_the_published_table(arrays):
+    positions = SinusoidalPositions(32, max_length=64, length_multiple=32)
+    expected = arrays["aux/pos_embd"].transpose(1, 2)
+    found = positions(torch.ones(1, 64, dtype=torch.bool))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    found = positions(torch.ones(3, 10, dtype=torch.bool))
+    torch.testing.assert_close(found, expected[:, :10], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [161, 170, 192])
+def test_long_positions_are_the_published_ones(arrays, steps):
+    positions = SinusoidalPositions(32, max_length=64, length_multiple=32)
+    mask = torch.arange(192)[None] < steps
+    expected = arrays["aux/pos_embd_long"].transpose(1, 2)
+    torch.testing.assert_close(positions(mask), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("longest", [65, 200])
+def test_positions_of_a_video_do_not_depend_on_its_batch(longest):
+    positions = SinusoidalPositions(8, max_length=64, length_multiple=32)
+    lengths = [longest, 100, 40, 64]
+    padded = -(-longest // 32) * 32 if longest > 100 else 128
+    together = positions(torch.arange(padded) < torch.tensor(lengths)[:, None])
+    for row, length in enumerate(lengths):
+        own = max(-(-length // 32) * 32, 64)
+        alone = positions(torch.arange(own)[None] < length)[0]
+        torch.testing.assert_close(together[row, :length], alone[:length], rtol=0, atol=1e-6)
+
+
+def test_positions_are_no_weights():
+    assert SinusoidalPositions(8, 16, 4).state_dict() == {}

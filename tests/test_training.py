@@ -1,0 +1,237 @@
+"""The training commands from the outside: as a user runs them, on simulated data."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning import Callback, LightningModule, Trainer
+
+from davezoo.cli import main
+
+# Seconds on one core: a few videos, a narrow network.
+SMALL = [
+    "--data.batch_size=4",
+    "--data.num_workers=0",
+    "--data.simulation.num_train=8",
+    "--data.simulation.num_validation=3",
+    "--data.simulation.num_test=4",
+    "--data.simulation.max_duration=15",
+    "--model.init_args.width=16",
+    "--model.init_args.head_width=16",
+    "--model.init_args.drop_path=0.1",
+    "--trainer.accelerator=cpu",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.enable_progress_bar=false",
+]
+
+
+class StopAfterTwo(Callback):
+    """End a run after its second epoch although its schedule is longer."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask the trainer to stop."""
+        trainer.should_stop = trainer.current_epoch == 1
+
+
+class Interrupt(Callback):
+    """Press Ctrl-C in the middle of the second epoch."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+        """Interrupt after the first batch of the second epoch."""
+        if trainer.global_step == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the simulated data that the runs share."""
+    return tmp_path_factory.mktemp("data") / "simulated"
+
+
+def fit(root: Path, run: Path, *words: str) -> None:
+    folder = [f"--data.root={root}", f"--trainer.default_root_dir={run}"]
+    main(["fit", "--config", "quickstart.yaml", *SMALL, *folder, *words])
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    fit(root, folder, "--trainer.max_epochs=2")
+    return folder
+
+
+def state(path: Path) -> dict[str, object]:
+    return torch.load(path, weights_only=True)
+
+
+def scores(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_fit_leaves_what_it_says(run: Path) -> None:
+    written = {path.name for path in run.iterdir()}
+    assert {"checkpoints", "config.yaml", "metrics.csv", "detections.json"} <= written
+    assert {"result.json", "report.html"} <= written
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["width"] == 16
+    assert config["trainer"]["gradient_clip_val"] == 1.0  # from base.yaml
+    with (run / "metrics.csv").open() as file:
+        logged = set(next(csv.reader(file)))
+    assert {"train/loss", "train/loss_cls", "train/loss_reg", "val/avg_map", "val/map_50"} <= logged
+    report = (run / "report.html").read_text()
+    assert "simulated" in report
+
+
+def test_config_of_a_run_starts_the_same_run(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    main(["fit", "--config", str(run / "config.yaml"), f"--trainer.default_root_dir={again}"])
+    ours, theirs = state(run / "checkpoints/last.ckpt"), state(again / "checkpoints/last.ckpt")
+    assert equal(ours, theirs)
+
+
+def equal(ours: dict[str, object], theirs: dict[str, object]) -> bool:
+    """Compare trained weights, their average and the state of the optimiser bit by bit."""
+    for key in ("state_dict", "current_model_state"):
+        one, other = ours[key], theirs[key]
+        assert isinstance(one, dict)
+        assert isinstance(other, dict)
+        assert one.keys() == other.keys()
+        if not all(torch.equal(one[name], other[name]) for name in one):
+            return False
+    moments = [x["optimizer_states"][0]["state"] for x in (ours, theirs)]  # type: ignore[index]
+    return all(
+        torch.equal(moments[0][i][name], moments[1][i][name])
+        for i in moments[0]
+        for name in ("exp_avg", "exp_avg_sq", "step")
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resumed_run_equals_an_unbroken_one(
+    root: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--trainer.max_epochs=3", f"--data.num_workers={workers}", "--test_after_fit=false"]
+    fit(root, tmp_path / "whole", *words)
+    # The same schedule, stopped after the second epoch as by a lost machine.
+    fit(root, tmp_path / "broken", *words, "--trainer.callbacks+=tests.test_training.StopAfterTwo")
+    broken = state(tmp_path / "broken/checkpoints/last.ckpt")
+    whole = state(tmp_path / "whole/checkpoints/last.ckpt")
+    assert not equal(broken, whole)
+    fit(root, tmp_path / "broken", *words, "--ckpt_path=last")
+    assert equal(state(tmp_path / "broken/checkpoints/last.ckpt"), whole)
+    assert (tmp_path / "broken/metrics.part1.csv").is_file()
+
+
+def test_interrupted_run_equals_an_unbroken_one(root: Path, tmp_path: Path) -> None:
+    words = ["--trainer.max_epochs=3", "--test_after_fit=false"]
+    fit(root, tmp_path / "whole", *words)
+    with pytest.raises(SystemExit):
+        fit(root, tmp_path / "cut", *words, "--trainer.callbacks+=tests.test_training.Interrupt")
+    assert state(tmp_path / "cut/checkpoints/last.ckpt")["global_step"] == 3
+    fit(root, tmp_path / "cut", *words, "--ckpt_path=last")
+    whole = state(tmp_path / "whole/checkpoints/last.ckpt")
+    assert equal(state(tmp_path / "cut/checkpoints/last.ckpt"), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
+def test_signals_leave_a_usable_checkpoint(root: Path, tmp_path: Path, number: int) -> None:
+    words = ["--trainer.max_epochs=500", "--test_after_fit=false", f"--data.root={root}"]
+    words += [f"--trainer.default_root_dir={tmp_path}/run"]
+    command = [sys.executable, "-m", "davezoo", "fit", "--config", "quickstart.yaml", *SMALL]
+    here = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, *words], env=here, stderr=subprocess.PIPE, text=True)
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "go on with --ckpt_path" in errors
+    step = state(last)["global_step"]
+    assert isinstance(step, int)
+    fit(root, tmp_path / "run", "--ckpt_path=last", f"--trainer.max_steps={step + 2}")
+    assert state(last)["global_step"] == step + 2
+
+
+def test_checkpoint_needs_no_recipe(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`test --ckpt_path` alone gives the score that fit ended with, and writes the same files."""
+    best = run / "checkpoints/best.ckpt"
+    output = tmp_path / "out/detections.json"
+    main(["test", f"--ckpt_path={best}", f"--output={output}", "--data.num_workers=0"])
+    assert scores(output.parent) == scores(run)
+    assert output.read_bytes() == (run / "detections.json").read_bytes()
+    printed = capsys.readouterr().out
+    assert "4 videos expected, 4 scored, 0 missing" in printed
+    assert "simulated" in printed
+    assert (output.parent / "report.html").is_file()
+
+
+def test_predict_writes_what_test_writes(run: Path, tmp_path: Path) -> None:
+    best, output = run / "checkpoints/best.ckpt", tmp_path / "p.json"
+    main(["predict", "--ckpt_path", str(best), "--output", str(output), "--data.num_workers=0"])
+    assert json.loads(output.read_text()) == json.loads((run / "detections.json").read_text())
+
+
+def test_written_detections_score_the_same(run: Path, root: Path, tmp_path: Path) -> None:
+    annotations = root / "annotations/unav100_annotations.json"
+    files = [f"--predictions={run}/detections.json", f"--annotations={annotations}"]
+    main(["evaluate", *files, "--protocol=unav100", f"--output={tmp_path}/result.json"])
+    assert scores(tmp_path) == scores(run)
+
+
+def test_options_overrule_the_checkpoint(run: Path, tmp_path: Path) -> None:
+    best, output = run / "checkpoints/best.ckpt", tmp_path / "p.json"
+    words = [f"--ckpt_path={best}", f"--output={output}", "--data.num_workers=0"]
+    main(["predict", *words, "--model.init_args.nms.max_events=3"])
+    found = json.loads(output.read_text())["results"]
+    assert {len(events) for events in found.values()} == {3}
+
+
+def test_validate_prints_the_score(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", f"--ckpt_path={run}/checkpoints/best.ckpt", "--data.num_workers=0"])
+    assert "split validation: 3 videos expected" in capsys.readouterr().out
+
+
+def test_checkpoint_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
+    words = ["test", f"--ckpt_path={run}/checkpoints/best.ckpt", f"--data.root={tmp_path}/other"]
+    with pytest.raises(ValueError, match="3 classes .* for a model of 5"):
+        main([*words, "--data.simulation.num_classes=3", "--data.num_workers=0"])
+
+
+def test_unknown_key_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "quickstart.yaml", "--model.init_args.learnig_rate=1e-3"])
+    assert "learnig_rate" in capsys.readouterr().err
+
+
+def test_print_config_shows_the_merged_truth(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "unav.yaml", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["data"]["max_length"] == 224
+    kinds = [callback["class_path"].rpartition(".")[2] for callback in printed["trainer"]["callbacks"]]
+    assert kinds == ["ModelCheckpoint", "ModelCheckpoint", "LearningRateMonitor", "EMA"]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_help_names_our_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--data.skip_unreadable" in printed
+    assert "--output" in printed
