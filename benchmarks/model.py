@@ -109,8 +109,10 @@ def make_batch(size: Size, lengths: Sequence[int], padded: int, seed: int) -> Ba
         streams.append(nn.functional.pad(x, (0, padded - longest)) * mask[:, None])
     starts = torch.rand(batch, 3, generator=generator) * longest * 0.6
     ends = starts + torch.rand(batch, 3, generator=generator) * longest * 0.4
+    visual, audio = streams
     return Batch(
-        *streams,
+        visual=visual,
+        audio=audio,
         mask=mask,
         segments=torch.stack([starts, ends], dim=-1),
         labels=torch.randint(0, size.num_classes, (batch, 3), generator=generator),
@@ -151,9 +153,12 @@ class OurTraining:
         model.trainer = SimpleNamespace(  # type: ignore[assignment]
             estimated_stepping_batches=1000, num_training_batches=100, accumulate_grad_batches=1
         )
-        self.optimizer: torch.optim.Optimizer = model.configure_optimizers()["optimizer"]
-        callback = EMA(decay=0.999)
-        self.average = AveragedModel(model, use_buffers=True, **callback._kwargs)
+        recipe: Any = model.configure_optimizers()
+        self.optimizer: torch.optim.Optimizer = recipe["optimizer"]
+        for group in self.optimizer.param_groups:  # the warm-up would begin at 0
+            group["lr"] = model.learning_rate
+        # Lightning's callback hands its arguments on to torch when a trainer starts.
+        self.average = AveragedModel(model, use_buffers=True, **EMA(decay=0.999)._kwargs)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

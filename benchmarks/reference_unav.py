@@ -9,7 +9,7 @@ a loop over points. Names of parameters are those of `UnAVDetector`, so that wei
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself uses
@@ -20,7 +20,7 @@ from davezoo.structures import Predictions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from davezoo.methods.unav import UnAVDetector
+    from davezoo.nn.detector import Detector
 
 _INNER_WIDTH = 128
 
@@ -41,7 +41,7 @@ class MaskedConv(nn.Conv1d):
             in_width, out_width, kernel, stride, padding=kernel // 2, groups=groups, bias=bias
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """Convolve (B, C, T) and multiply by the mask, (B, 1, T) before the stride."""
         return super().forward(x) * mask[:, :, :: self.stride[0]]
 
@@ -143,8 +143,9 @@ class Block(nn.Module):
         mixed = self.attention(self.norm_x(x), self.norm_y(y), mask, mask_keys)
         skip = x if self.stride == 1 else F.max_pool1d(x, 3, self.stride, padding=1)
         mask = mask[:, :, :: self.stride]
-        out = skip * mask + self.add_attention(mixed)
-        return out + self.add_mlp(self.mlp(self.norm_mlp(out)) * mask)
+        out: Tensor = skip * mask + self.add_attention(mixed)
+        added: Tensor = self.add_mlp(self.mlp(self.norm_mlp(out)) * mask)
+        return out + added
 
 
 class Stream(nn.Module):
@@ -218,16 +219,20 @@ class ReferenceUnAV(nn.Module):
     """The network, with the weights of a detector.
 
     Args:
-        detector: whose sizes and weights are taken; with the dependency block and four heads.
+        detector: a `UnAVDetector` whose sizes and weights are taken; four heads and the
+            dependency block are expected.
         drop_path: rate of stochastic depth while training.
     """
 
     positions: Tensor
 
-    def __init__(self, detector: UnAVDetector, drop_path: float = 0.0) -> None:
+    def __init__(self, detector: Detector, drop_path: float = 0.0) -> None:
         super().__init__()
-        width = detector.encoder.visual.norms[0].weight.numel()  # type: ignore[union-attr, operator]
-        blocks = len(detector.encoder.visual.blocks)
+        parts: Any = detector
+        blocks = len(parts.encoder.visual.blocks)
+        width, head_width = (
+            x.norms[0].weight.numel() for x in (parts.encoder.visual, parts.heads.classification)
+        )
         self.num_classes, self.max_length = detector.num_classes, detector.max_length
         self.strides, self.ranges = detector.strides, detector.regression_ranges
         self.register_buffer("positions", _positions(width, self.max_length), persistent=False)
@@ -244,7 +249,6 @@ class ReferenceUnAV(nn.Module):
             }
         )
         self.neck = Dependency(2 * width, self.num_classes, drop_path)
-        head_width = detector.heads.classification.norms[0].weight.numel()  # type: ignore[union-attr, operator]
         self.heads = nn.ModuleDict(
             {
                 "classification": Trunk(2 * width, head_width, self.num_classes),
@@ -272,14 +276,16 @@ class ReferenceUnAV(nn.Module):
         visual = self.encoder["visual"](visual, mask, positions)
         audio = self.encoder["audio"](audio, mask, positions)
         logits, offsets, masks = [], [], []
-        blocks = zip(self.pyramid["visual"], self.pyramid["audio"], self.heads.scales, strict=True)  # type: ignore[arg-type]
+        pyramid: Any = self.pyramid
+        scales: Any = self.heads.scales
+        blocks = zip(pyramid["visual"], pyramid["audio"], scales, strict=True)
         for block_visual, block_audio, scale in blocks:
             visual, audio = block_visual(visual, audio, mask), block_audio(audio, visual, mask)
             mask = mask[:, :, :: block_visual.stride]
             fused = self.neck(torch.cat([visual, audio], dim=1), mask)
             logits.append(self.heads["classification"](fused, mask).transpose(1, 2))
             distances = F.relu(self.heads["regression"](fused, mask) * scale).transpose(1, 2)
-            offsets.append(distances.unflatten(2, (self.num_classes, 2)))
+            offsets.append(distances.reshape(*distances.shape[:2], self.num_classes, 2))
             masks.append(mask[:, 0])
         return Predictions(logits, offsets, masks)
 
@@ -291,7 +297,7 @@ class ReferenceUnAV(nn.Module):
             labels: their classes, (N,); -1 where there is none.
             num_steps: steps that the video is padded to.
         """
-        segments, labels = segments[labels >= 0], labels[labels >= 0].tolist()
+        segments, classes_of = segments[labels >= 0], labels[labels >= 0].tolist()
         levels = zip(self.ranges, self.strides, strict=True)
         points = [
             (step, bounds, stride)
@@ -305,9 +311,9 @@ class ReferenceUnAV(nn.Module):
             farther = torch.maximum(left, right)
             inside = torch.minimum(left, right) > 0
             for n in (inside & (farther >= low) & (farther <= high)).nonzero()[:, 0].tolist():
-                classes[p, labels[n]] = 1
-                offsets[p, labels[n], 0] = left[n] / stride
-                offsets[p, labels[n], 1] = right[n] / stride
+                classes[p, classes_of[n]] = 1
+                offsets[p, classes_of[n], 0] = left[n] / stride
+                offsets[p, classes_of[n], 1] = right[n] / stride
         return classes, offsets
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 
@@ -19,8 +20,9 @@ TOOLS = {
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
     "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
     "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),
-    "complexity": ("davezoo.complexity:complexity", "count parameters and multiply-accumulates"),
 }
+
+COMPLEXITY = "complexity", "count parameters and multiply-accumulates of a recipe"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -43,8 +45,13 @@ def main(args: Sequence[str] | None = None) -> None:
         from davezoo.training import run_training_command
 
         run_training_command(words)
+    elif command == COMPLEXITY[0]:
+        from davezoo.complexity import run_complexity_command
+
+        run_complexity_command(words[1:])
     else:
-        near = difflib.get_close_matches(command, [*TRAINING_COMMANDS, *TOOLS], n=1)
+        known = [*TRAINING_COMMANDS, *TOOLS, COMPLEXITY[0]]
+        near = difflib.get_close_matches(command, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see davezoo --help."
         sys.exit(f"davezoo: there is no command {command!r}; {hint}")
 
@@ -55,10 +62,13 @@ def _run_tool(name: str, args: list[str]) -> None:
 
     module, _, function = TOOLS[name][0].partition(":")
     tool = getattr(importlib.import_module(module), function)
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
+    parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
+    parser.add_function_arguments(tool, as_positional=False, sub_configs=False)
+    settings = parser.instantiate_classes(parser.parse_args(args))
     try:
-        jsonargparse.auto_cli(tool, args=args, prog=f"davezoo {name}", as_positional=False)
-    except (ValueError, FileNotFoundError) as error:
+        tool(**settings)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         # Bad input, said in full by the message; a traceback would hide it.
         sys.exit(f"davezoo {name}: {error}")
 
@@ -67,7 +77,8 @@ def _overview() -> str:
     """Return the help of the bare command; imports nothing."""
     width = max(map(len, [*TRAINING_COMMANDS, *TOOLS])) + 2
     training = "\n".join(f"  {name:<{width}}{text}" for name, text in TRAINING_COMMANDS.items())
-    tools = "\n".join(f"  {name:<{width}}{text}" for name, (_, text) in TOOLS.items())
+    described = [*((name, text) for name, (_, text) in TOOLS.items()), COMPLEXITY]
+    tools = "\n".join(f"  {name:<{width}}{text}" for name, text in described)
     return f"""usage: davezoo COMMAND [options]
 
 A model zoo for dense audio-visual event localization.

@@ -95,19 +95,7 @@ class DaveCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add our own arguments; let the model take what the data knows."""
-        parser.add_argument(
-            "--output",
-            type=Path | None,
-            default=None,
-            help="File to write the detections to; result and report of a test go beside it. "
-            "By default all lie in the run folder.",
-        )
-        parser.add_argument(
-            "--test_after_fit",
-            type=bool,
-            default=False,
-            help="In `fit`: test the best checkpoint when training has ended.",
-        )
+        add_run_arguments(parser)
         if self._links_data:
             for name in _LINKS:
                 target = f"model.init_args.{name}"
@@ -243,6 +231,23 @@ class DaveCLI(LightningCLI):
         return PredictionTable.from_events(
             events, self.model.class_names, version=f"davezoo {type(self.model).__name__}"
         )
+
+
+def add_run_arguments(parser: LightningArgumentParser) -> None:
+    """Add the options that a recipe may hold beside model, data and trainer."""
+    parser.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="File to write the detections to; result and report of a test go beside it. "
+        "By default all lie in the run folder.",
+    )
+    parser.add_argument(
+        "--test_after_fit",
+        type=bool,
+        default=False,
+        help="In `fit`: test the best checkpoint when training has ended.",
+    )
 
 
 def _csv_logger(folder: Path) -> CSVLogger:

@@ -338,7 +338,7 @@ def test_missing_duration_survives_writing(tmp_path, write):
 
 def test_imports_no_torch():
     program = "import sys, davezoo.annotations; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == 0
 
 

@@ -208,7 +208,7 @@ def test_validate_prints_the_score(run: Path, capsys: pytest.CaptureFixture[str]
 
 def test_checkpoint_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
     words = ["test", f"--ckpt_path={run}/checkpoints/best.ckpt", f"--data.root={tmp_path}/other"]
-    with pytest.raises(ValueError, match="3 classes .* for a model of 5"):
+    with pytest.raises(ValueError, match=r"3 classes .* for a model of 5"):
         main([*words, "--data.simulation.num_classes=3", "--data.num_workers=0"])
 
 
@@ -223,7 +223,7 @@ def test_print_config_shows_the_merged_truth(capsys: pytest.CaptureFixture[str])
         main(["fit", "--config", "unav.yaml", "--print_config"])
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["data"]["max_length"] == 224
-    kinds = [callback["class_path"].rpartition(".")[2] for callback in printed["trainer"]["callbacks"]]
+    kinds = [x["class_path"].rpartition(".")[2] for x in printed["trainer"]["callbacks"]]
     assert kinds == ["ModelCheckpoint", "ModelCheckpoint", "LearningRateMonitor", "EMA"]
 
 

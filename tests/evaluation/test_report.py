@@ -249,4 +249,4 @@ def test_report_imports_no_torch() -> None:
         "import sys, davezoo.evaluation.report, davezoo.evaluation.plots;"
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True)

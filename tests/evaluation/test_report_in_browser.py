@@ -35,7 +35,7 @@ def run_in_browser(page: str, folder: Path, script: str = "") -> str:
         "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000",
         "--dump-dom", path.as_uri(),
     ]  # fmt: skip
-    run = subprocess.run(command, capture_output=True, timeout=120, check=True)  # noqa: S603
+    run = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return run.stdout.decode()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from davezoo import UnAV
-from davezoo.convert import convert_state_dict
+from davezoo.published import convert_state_dict
 from davezoo.structures import Batch, FeatureGrid
 
 GRID = FeatureGrid(fps=25, stride=8, window=24)

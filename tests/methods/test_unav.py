@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from davezoo import UnAV
-from davezoo.convert import rename
 from davezoo.methods.unav import DependencyBlock, UnAVDetector
 from davezoo.nn.complexity import count_complexity
 from davezoo.ops.points import assign, pyramid_points
+from davezoo.published import rename
 from davezoo.schedules import warmup_cosine
 from davezoo.structures import Predictions
 from tests.methods.conftest import Golden
