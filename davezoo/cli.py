@@ -75,7 +75,7 @@ def _run_tool(name: str, args: list[str]) -> None:
 
 def _overview() -> str:
     """Return the help of the bare command; imports nothing."""
-    width = max(map(len, [*TRAINING_COMMANDS, *TOOLS])) + 2
+    width = max(map(len, [*TRAINING_COMMANDS, *TOOLS, COMPLEXITY[0]])) + 2
     training = "\n".join(f"  {name:<{width}}{text}" for name, text in TRAINING_COMMANDS.items())
     described = [*((name, text) for name, (_, text) in TOOLS.items()), COMPLEXITY]
     tools = "\n".join(f"  {name:<{width}}{text}" for name, text in described)

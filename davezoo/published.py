@@ -79,5 +79,6 @@ def convert_state_dict(published: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed = {rename(name): tensor for name, tensor in published.items() if name not in scales}
     converted = {name: _reshape(name, tensor) for name, tensor in renamed.items()}
     by_level = sorted(scales, key=lambda name: int(name.split(".")[-2]))
-    converted["heads.scales"] = torch.stack([published[name] for name in by_level])
+    if by_level:
+        converted["heads.scales"] = torch.stack([published[name] for name in by_level])
     return converted

@@ -7,7 +7,7 @@ from pathlib import Path
 # In an installed wheel the recipes lie in the package, in a checkout beside it.
 FOLDER = next(
     folder
-    for here in [Path(__file__).parent]
+    for here in [Path(__file__).resolve().parent]
     for folder in (here / "configs", here.parent / "configs")
     if folder.is_dir()
 )
@@ -19,7 +19,7 @@ def find_recipe(name: str) -> str:
     Args:
         name: a path, or a name such as `unav.yaml` or `data/unav100.yaml`.
     """
-    packaged = FOLDER / name
-    if not Path(name).is_file() and not Path(name).is_absolute() and packaged.is_file():
+    packaged = (FOLDER / name).resolve()
+    if not Path(name).is_file() and packaged.is_file() and packaged.is_relative_to(FOLDER):
         return str(packaged)
     return name

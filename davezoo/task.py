@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +55,7 @@ class EventLocalizer(LightningModule, ABC):
 
     loss_normalizer: Tensor
 
+    @abstractmethod
     def __init__(
         self,
         detector: Detector,

@@ -30,9 +30,11 @@ ALLOWED = {
     "recipes": set(),
     "runs": {"annotations", "evaluation"},
     "checkpoints": {"methods", "task"},
-    "convert": {"annotations", "checkpoints", "methods", "nn"},
+    "published": {"nn"},
+    "convert": {"annotations", "checkpoints", "methods", "published"},
     "training": {"evaluation", "nn", "data", "task", "callbacks", "checkpoints", "recipes", "runs"},
-    "cli": {"training"},
+    "complexity": {"data", "nn", "task", "training"},
+    "cli": {"training", "complexity"},
     "__main__": {"cli"},
 }
 # The package itself only hands names on; its version may be read from anywhere.
