@@ -8,7 +8,7 @@ the same weights, and losses and logits are compared before anything is timed.
 Suppression is ours on both sides: the published one is compiled and takes 10 ms of an inference of
 seconds; Python loops in its place would flatter us (`benchmarks.ops` compares with those).
 
-    python -m benchmarks.model --threads 1 2        # some 30 minutes on two CPU cores
+    python -m benchmarks.model --threads 1 2        # some 20 minutes on two CPU cores
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from davezoo.structures import Events
 
@@ -35,13 +35,23 @@ class EMA(WeightAveraging):
                 f"Expected `decay` to be at least 0 and below 1, got {decay}; 0.999 is usual."
             )
 
-        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
-            ramp = (1 + num_averaged) / (10 + num_averaged)
-            kept = torch.as_tensor(ramp).clamp(max=decay) if ramp_up else torch.tensor(decay)
-            return torch.lerp(current, averaged, kept.to(averaged))
-
-        super().__init__(avg_fn=average)
+        super().__init__(multi_avg_fn=self._average)
+        self.decay = decay
+        self.ramp_up = ramp_up
+        self._kept = decay
         self._swapped = False
+
+    def _average(self, averaged: Any, current: Any, num_averaged: Any) -> None:
+        """Update the average of many tensors at once."""
+        get_ema_multi_avg_fn(self._kept)(averaged, current, num_averaged)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update the average after a step."""
+        steps = trainer.global_step - 1  # a Python number: asking the device would make it wait
+        self._kept = min(self.decay, (1 + steps) / (10 + steps)) if self.ramp_up else self.decay
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in place."""

@@ -181,10 +181,12 @@ class DaveCLI(LightningCLI):
             )
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
             self.after_test()
+        if self.trainer.is_global_zero:
+            sys.stdout.write(f"Run folder: {self.run_folder}\n")
         if self.trainer.is_global_zero and best:
-            again = f"davezoo test --ckpt_path {best}"
-            sys.stdout.write(f"Run folder: {self.run_folder}\nBest checkpoint: {best}\n")
-            sys.stdout.write(f"Next: {again}\n      davezoo predict --ckpt_path {best}\n")
+            sys.stdout.write(f"Best checkpoint: {best}\n")
+            sys.stdout.write(f"Next: davezoo test --ckpt_path {best}\n")
+            sys.stdout.write(f"      davezoo predict --ckpt_path {best}\n")
 
     def after_validate(self) -> None:
         """Print the score."""

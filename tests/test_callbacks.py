@@ -1,4 +1,4 @@
-"""The running average, and what is saved of an interrupted run (tests/test_training.py has more)."""
+"""The running average and interruption (tests/test_training.py has more)."""
 
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """The learning rate; tests/methods/test_unav.py compares it with the published one."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ def test_rises_to_the_peak_and_falls() -> None:
     found = rates(5, 20)
     assert found[0] == pytest.approx(1e-8)
     assert found[4] == found[5] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(found[5:], found[6:], strict=False))
+    assert all(a > b for a, b in pairwise(found[5:]))
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 5), (1, 5), (5, 5), (9, 3), (2, 1), (0, 1)])

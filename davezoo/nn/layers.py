@@ -160,4 +160,5 @@ class SinusoidalPositions(nn.Module):
         position = ((steps + 0.5) * ratio - 0.5).clamp(0, self.max_length - 1)  # (B, T)
         low = position.floor().long()
         high = (low + 1).clamp(max=self.max_length - 1)
-        return torch.lerp(self.table[low], self.table[high], (position - low).unsqueeze(-1))
+        part = (position - low).to(self.table).unsqueeze(-1)
+        return torch.lerp(self.table[low], self.table[high], part)
