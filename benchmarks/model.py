@@ -26,13 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.record import RESULTS, Measurement, Ratio, measure, ratio, write_record
 from benchmarks.reference_unav import ReferenceLosses, ReferenceUnAV
 from davezoo import UnAV
 from davezoo.annotations import read_annotations
-from davezoo.callbacks import EMA
 from davezoo.ops.padding import padded_length
 from davezoo.structures import Batch, FeatureGrid
 
@@ -158,7 +157,7 @@ class OurTraining:
         for group in self.optimizer.param_groups:  # the warm-up would begin at 0
             group["lr"] = model.learning_rate
         # Lightning's callback hands its arguments on to torch when a trainer starts.
-        self.average = AveragedModel(model, use_buffers=True, **EMA(decay=0.999)._kwargs)
+        self.average = AveragedModel(model, use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(0.999))
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

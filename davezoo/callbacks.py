@@ -43,7 +43,8 @@ class EMA(WeightAveraging):
 
     def _average(self, averaged: Any, current: Any, num_averaged: Any) -> None:
         """Update the average of many tensors at once."""
-        get_ema_multi_avg_fn(self._kept)(averaged, current, num_averaged)
+        update = get_ema_multi_avg_fn(self._kept)  # type: ignore[no-untyped-call]
+        update(averaged, current, num_averaged)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -103,6 +103,7 @@ class UnAVDetector(Detector):
         regression_ranges: range of distances of each level, in grid steps; their number is the
             number of levels, each coarser by two.
         dependency: apply the dependency block.
+        dependency_width: channels of each class within it.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -121,6 +122,7 @@ class UnAVDetector(Detector):
         num_unimodal_blocks: int = 2,
         regression_ranges: Sequence[tuple[float, float]] = REGRESSION_RANGES,
         dependency: bool = True,
+        dependency_width: int = 128,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -142,7 +144,9 @@ class UnAVDetector(Detector):
         )
         self.pyramid = CrossModalPyramid(width, num_heads, num_levels, drop_path)
         self.neck = (
-            DependencyBlock(2 * width, num_classes, drop_path=drop_path) if dependency else None
+            DependencyBlock(2 * width, num_classes, dependency_width, drop_path)
+            if dependency
+            else None
         )
         self.heads = DetectionHeads(
             2 * width,
@@ -187,6 +191,7 @@ class UnAV(EventLocalizer):
         regression_ranges: range of distances to start and end that each level answers for, in grid
             steps; their number is the number of levels.
         dependency: apply the dependency block.
+        dependency_width: channels of each class within it.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -206,6 +211,7 @@ class UnAV(EventLocalizer):
         num_unimodal_blocks: int = 2,
         regression_ranges: list[tuple[float, float]] = list(REGRESSION_RANGES),  # noqa: B006 - never changed
         dependency: bool = True,
+        dependency_width: int = 128,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -222,6 +228,7 @@ class UnAV(EventLocalizer):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             dependency=dependency,
+            dependency_width=dependency_width,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,
