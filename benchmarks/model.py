@@ -157,7 +157,9 @@ class OurTraining:
         for group in self.optimizer.param_groups:  # the warm-up would begin at 0
             group["lr"] = model.learning_rate
         # Lightning's callback hands its arguments on to torch when a trainer starts.
-        self.average = AveragedModel(model, use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+        self.average = AveragedModel(
+            model, use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(0.999)
+        )
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

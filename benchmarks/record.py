@@ -38,6 +38,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "software": dict,
     "measurements": list,
     "ratios": list,
+    "scores": list,
 }
 _MACHINE_KEYS = {"name", "processor", "cores", "memory_gib", "system", "load"}
 
@@ -82,6 +83,23 @@ class Ratio:
     numerator: str
     denominator: str
     value: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """What trainings reached, one value a seed.
+
+    Args:
+        name: what was trained.
+        problem: data, settings and unit in words.
+        seeds: one a training.
+        values: one a training.
+    """
+
+    name: str
+    problem: str
+    seeds: list[int]
+    values: list[float]
 
 
 def measure(
@@ -131,6 +149,7 @@ def write_record(
     threads: int,
     device: str = "cpu",
     folder: Path = RESULTS,
+    scores: Sequence[Score] = (),
 ) -> Path:
     """Write the file of a run and print its path and numbers.
 
@@ -142,6 +161,7 @@ def write_record(
         threads: threads that each function could use.
         device: `cpu` or the name of the accelerator.
         folder: where versions are kept.
+        scores: of trainings.
     """
     record = {
         "schema": _SCHEMA,
@@ -157,6 +177,7 @@ def write_record(
         "software": {"python": platform.python_version()} | _package_versions(),
         "measurements": [asdict(measurement) for measurement in measurements],
         "ratios": [asdict(ratio) for ratio in ratios],
+        "scores": [asdict(score) for score in scores],
     }
     record = json.loads(json.dumps(record, allow_nan=False))
     check_record(record)
@@ -166,6 +187,9 @@ def write_record(
     for m in measurements:
         low, high = m.quartiles
         print(f"{m.name:<32} {m.median:10.4f} s  ({low:.4f}-{high:.4f})  {m.problem}")
+    for s in scores:
+        mean, spread = statistics.fmean(s.values), statistics.stdev(s.values)
+        print(f"{s.name:<32} {mean:10.2f} +- {spread:.2f}  {s.values}  {s.problem}")
     for r in ratios:
         print(f"{r.name:<32} {r.value:10.1f}")
     print(path)
@@ -195,7 +219,11 @@ def check_record(record: Any, path: Path | None = None) -> None:
         _require(0 < low <= entry["median"] <= high, f"ordered quartiles of {entry['name']!r}")
         _require(entry["repeats"] >= 1 <= entry["warm_up"], f"repeats of {entry['name']!r}")
     median = {entry["name"]: entry["median"] for entry in record["measurements"]}
-    _require(0 < len(median) == len(record["measurements"]), "each measurement once")
+    _require(len(median) == len(record["measurements"]), "each measurement once")
+    _require(bool(median or record["scores"]), "measurements or scores")
+    for entry in record["scores"]:
+        _require(set(entry) == set(Score.__annotations__), "scores with all fields")
+        _require(0 < len(entry["seeds"]) == len(entry["values"]), "one value a seed")
     for entry in record["ratios"]:
         _require(set(entry) == set(Ratio.__annotations__), "ratios with all fields")
         _require({entry["numerator"], entry["denominator"]} <= set(median), "ratios of this run")
