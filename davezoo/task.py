@@ -244,7 +244,7 @@ class EventLocalizer(LightningModule, ABC):
         """Add a batch to the score and log its loss."""
         predictions = self(batch.visual, batch.audio, batch.mask)
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
-        self.log("val/loss", total, batch_size=len(batch.video_ids))
+        self.log("val/loss", total, batch_size=len(batch.video_ids), sync_dist=True)
         self._metric.update(batch.video_ids, self.detect(predictions, batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
@@ -298,10 +298,10 @@ class EventLocalizer(LightningModule, ABC):
         self._log_score("test")
 
     def _log_score(self, prefix: str) -> None:
-        # Every rank holds the gathered score already, so nothing is reduced.
+        # Every rank holds the gathered score already; the mean of equal numbers says so to loggers.
         scores = self._metric.compute()
-        self.log(f"{prefix}/avg_map", scores.pop("avg_map"), prog_bar=True)
-        self.log_dict({f"{prefix}/{name}": value for name, value in scores.items()})
+        self.log(f"{prefix}/avg_map", scores.pop("avg_map"), prog_bar=True, sync_dist=True)
+        self.log_dict({f"{prefix}/{name}": x for name, x in scores.items()}, sync_dist=True)
 
     # Optimisation ----------------------------------------------------------------------
 

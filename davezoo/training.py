@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import Callback, Trainer
@@ -164,7 +165,10 @@ class DaveCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the best checkpoint if asked to, and say where everything lies."""
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if self._config.test_after_fit and best:
+        leads = self.trainer.is_global_zero
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # one process is enough for what follows
+        if leads and self._config.test_after_fit and best:
             # A model and trainer of their own: the callbacks of training would put the trained
             # weights in place of their average.
             self.model = load(best)
@@ -181,9 +185,9 @@ class DaveCLI(LightningCLI):
             )
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
             self.after_test()
-        if self.trainer.is_global_zero:
+        if leads:
             sys.stdout.write(f"Run folder: {self.run_folder}\n")
-        if self.trainer.is_global_zero and best:
+        if leads and best:
             sys.stdout.write(f"Best checkpoint: {best}\n")
             sys.stdout.write(f"Next: davezoo test --ckpt_path {best}\n")
             sys.stdout.write(f"      davezoo predict --ckpt_path {best}\n")

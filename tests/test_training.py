@@ -235,3 +235,18 @@ def test_help_names_our_options(command: str, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "--data.skip_unreadable" in printed
     assert "--output" in printed
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(run: Path, tmp_path: Path) -> None:
+    """The sampler of two processes repeats a video here and there; each counts once."""
+    words = [f"--ckpt_path={run}/checkpoints/best.ckpt", "--data.num_workers=0"]
+    words += ["--data.test_split=validation", "--trainer.accelerator=cpu"]  # three videos
+    main(["test", *words, f"--output={tmp_path}/one/detections.json"])
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    two += [f"--output={tmp_path}/two/detections.json"]
+    command = [sys.executable, "-m", "davezoo", "test", *words, *two]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=120)
+    for name in ("detections.json", "result.json"):
+        one, both = (tmp_path / folder / name for folder in ("one", "two"))
+        assert one.read_bytes() == both.read_bytes()
