@@ -23,6 +23,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 
+from davezoo.errors import InputError
+
 # Times and class indices beyond these bounds are damage, not data; comparing with a bound also
 # refuses NaN, infinities and integers that no float can hold.
 _LONGEST_SECONDS = 1e9
@@ -35,7 +37,7 @@ _UNUSED_CLASSES = "class indices without events"
 _IDS_IGNORED = "label_id ignored because other events have none"
 
 
-class AnnotationError(ValueError):
+class AnnotationError(InputError):
     """An annotation file cannot be used; the message names file, entry and remedy."""
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from davezoo.errors import InputError
 from davezoo.structures import Events
 
 
@@ -31,7 +32,7 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.999, ramp_up: bool = False) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected `decay` to be at least 0 and below 1, got {decay}; 0.999 is usual."
             )
 

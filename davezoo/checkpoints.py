@@ -10,10 +10,11 @@ import lightning
 import torch
 
 import davezoo.methods
+from davezoo.errors import InputError
 from davezoo.task import EventLocalizer
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint cannot be used; the message names the file and the remedy."""
 
 

@@ -8,6 +8,8 @@ import inspect
 import sys
 from collections.abc import Sequence
 
+from davezoo.errors import InputError
+
 TRAINING_COMMANDS = {
     "fit": "train a model, choose its best epoch by validation mAP",
     "validate": "score a checkpoint on the validation split",
@@ -39,7 +41,17 @@ def main(args: Sequence[str] | None = None) -> None:
         from davezoo import __version__
 
         sys.stdout.write(f"davezoo {__version__}\n")
-    elif command in TOOLS:
+    else:
+        try:
+            _run(command, words)
+        except (InputError, FileNotFoundError, FileExistsError) as error:
+            # Bad input, said in full by the message; a traceback would hide it.
+            sys.exit(f"davezoo {command}: {error}")
+
+
+def _run(command: str, words: list[str]) -> None:
+    """Import what a command needs, and run it."""
+    if command in TOOLS:
         _run_tool(command, words[1:])
     elif command in TRAINING_COMMANDS:
         from davezoo.training import run_training_command
@@ -53,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> None:
         known = [*TRAINING_COMMANDS, *TOOLS, COMPLEXITY[0]]
         near = difflib.get_close_matches(command, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see davezoo --help."
-        sys.exit(f"davezoo: there is no command {command!r}; {hint}")
+        raise InputError(f"there is no such command; {hint}")
 
 
 def _run_tool(name: str, args: list[str]) -> None:
@@ -65,12 +77,7 @@ def _run_tool(name: str, args: list[str]) -> None:
     about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False)
-    settings = parser.instantiate_classes(parser.parse_args(args))
-    try:
-        tool(**settings)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        # Bad input, said in full by the message; a traceback would hide it.
-        sys.exit(f"davezoo {name}: {error}")
+    tool(**parser.instantiate_classes(parser.parse_args(args)))
 
 
 def _overview() -> str:

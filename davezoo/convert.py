@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from davezoo.annotations import read_annotations
+from davezoo.errors import InputError
 
 # Published configuration keys by section -> ours; what is absent keeps the published default.
 _MODEL_KEYS = {
@@ -54,7 +55,7 @@ _FIXED = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A published configuration cannot be used; the message names file, key and remedy."""
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from davezoo import __version__
+from davezoo.errors import InputError
 from davezoo.evaluation.metric import TemporalMeanAveragePrecision
 from davezoo.nn.detector import Detector
 from davezoo.ops.decoding import decode
@@ -272,13 +273,13 @@ class EventLocalizer(LightningModule, ABC):
         """Take the ground truth of the whole split, so that videos never seen count as missed."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "ground_truth"):
-            raise ValueError(
+            raise InputError(
                 f"Expected a data module with `ground_truth(split)`, got {type(data).__name__}; "
                 "pass an EventDataModule to the trainer."
             )
         annotations = data.ground_truth(data.split_of(stage))
         if annotations.class_names != self.class_names:
-            raise ValueError(_class_mismatch(self.class_names, annotations.class_names))
+            raise InputError(_class_mismatch(self.class_names, annotations.class_names))
         self.metric = TemporalMeanAveragePrecision(annotations, self.protocol).to(self.device)
 
     def on_validation_epoch_start(self) -> None:
@@ -352,17 +353,17 @@ class EventLocalizer(LightningModule, ABC):
         """
         origin = checkpoint.get("davezoo")
         if not isinstance(origin, Mapping):
-            raise ValueError(
+            raise InputError(
                 "Expected a davezoo checkpoint, got one without its entry `davezoo`; turn "
                 "published checkpoints into ours with `davezoo convert`."
             )
         if origin["method"] != type(self).__name__:
-            raise ValueError(
+            raise InputError(
                 f"Expected a checkpoint of {type(self).__name__}, got one of {origin['method']}; "
                 "leave out --config and --model (a checkpoint knows its method)."
             )
         if origin["settings"]["class_names"] != self.class_names:
-            raise ValueError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
+            raise InputError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
         resumes = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         if resumes and self.trainer.world_size == 1:  # several processes must not draw the same
             torch.set_rng_state(checkpoint["random_state"].cpu())
@@ -370,12 +371,12 @@ class EventLocalizer(LightningModule, ABC):
 
 def _check_features(name: str, x: Tensor, width: int) -> None:
     if x.ndim != 2 or x.shape[1] != width or not len(x):
-        raise ValueError(
+        raise InputError(
             f"Expected `{name}` to be (T, {width}) with at least one step, got {tuple(x.shape)}; "
             "give the features as they lie on disk, time first."
         )
     if not torch.isfinite(x).all():
-        raise ValueError(
+        raise InputError(
             f"Expected finite numbers in `{name}`, got NaN or Inf; extract its features again."
         )
 

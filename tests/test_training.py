@@ -208,7 +208,7 @@ def test_validate_prints_the_score(run: Path, capsys: pytest.CaptureFixture[str]
 
 def test_checkpoint_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
     words = ["test", f"--ckpt_path={run}/checkpoints/best.ckpt", f"--data.root={tmp_path}/other"]
-    with pytest.raises(ValueError, match=r"3 classes .* for a model of 5"):
+    with pytest.raises(SystemExit, match=r"davezoo test: .* 3 classes .* for a model of 5"):
         main([*words, "--data.simulation.num_classes=3", "--data.num_workers=0"])
 
 

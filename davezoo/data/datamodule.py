@@ -19,6 +19,7 @@ from davezoo.annotations import Annotations, read_annotations
 from davezoo.data.collate import collate
 from davezoo.data.dataset import EpochSampler, EventDataset, FeatureError, Sample, file_names
 from davezoo.data.synthetic import Simulation, is_simulated, write_simulation
+from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
 _Settings = TypeVar("_Settings")
@@ -140,7 +141,7 @@ class EventDataModule(LightningDataModule):
             ValueError: if there is no such stage.
         """
         if stage not in self.splits:
-            raise ValueError(
+            raise InputError(
                 f"Expected `stage` to be one of {list(self.splits)}, got {stage!r}; correct it."
             )
         return self.splits[stage]
@@ -192,7 +193,7 @@ class EventDataModule(LightningDataModule):
         world_size = self.trainer.world_size if self.trainer is not None else 1
         rank = self.trainer.global_rank if self.trainer is not None else 0
         if len(dataset) // world_size < self.batch_size:
-            raise ValueError(
+            raise InputError(
                 f"Expected `batch_size` to be at most the number of training videos a device, got "
                 f"{self.batch_size} for {len(dataset)} videos on {world_size} device(s); lower "
                 "`batch_size`."
@@ -346,18 +347,18 @@ class EventDataModule(LightningDataModule):
     def _check_settings(self) -> None:
         """Refuse settings that cannot work, before any file is read."""
         if self.max_length % self.length_multiple:
-            raise ValueError(
+            raise InputError(
                 f"Expected `max_length` to be a multiple of {self.length_multiple}, got "
                 f"{self.max_length}; round it up."
             )
         if self.crop_ratio is not None and not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected `crop_ratio` to be two increasing numbers in (0, 1], got "
                 f"{self.crop_ratio}; correct it."
             )
         for pattern in [*self.visual_files, *self.audio_files]:
             if "{video}" not in pattern:
-                raise ValueError(
+                raise InputError(
                     f"Expected file patterns with {{video}} for the id, got {pattern!r}; correct "
                     "`visual_files` or `audio_files`."
                 )

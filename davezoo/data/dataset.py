@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _MOST_CROP_TRIALS = 200
 
 
-class FeatureError(ValueError):
+class FeatureError(InputError):
     """A feature file cannot be used; the message names file and remedy."""
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
+from davezoo.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,11 +85,11 @@ class Simulation:
         """
         for name in ("num_classes", "max_events", "rgb_width", "flow_width", "vggish_width"):
             if getattr(self, name) < 1:
-                raise ValueError(
+                raise InputError(
                     f"Expected `{name}` to be at least 1, got {getattr(self, name)}; raise it."
                 )
         if not 2 * _SHORTEST_EVENT <= self.min_duration <= self.max_duration:
-            raise ValueError(
+            raise InputError(
                 f"Expected {2 * _SHORTEST_EVENT} <= `min_duration` <= `max_duration`, got "
                 f"{self.min_duration} and {self.max_duration} seconds; correct them."
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from davezoo.errors import InputError
 from davezoo.evaluation.average_precision import EventArrays
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from davezoo.evaluation.protocols import Protocol
 
 
-class GroundTruthError(ValueError):
+class GroundTruthError(InputError):
     """There is nothing to score against; the message says why and what to do."""
 
 

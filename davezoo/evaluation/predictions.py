@@ -20,6 +20,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from davezoo.errors import InputError
 from davezoo.evaluation.json_files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from davezoo.structures import Events
 
 
-class PredictionError(ValueError):
+class PredictionError(InputError):
     """Detections cannot be used; the message names file, video, entry and remedy."""
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from davezoo.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,7 @@ _SHARED_RULES = {
 }
 
 
-class ProtocolError(ValueError):
+class ProtocolError(InputError):
     """A protocol is unknown or its values contradict each other; the message lists the choices."""
 
 

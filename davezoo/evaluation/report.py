@@ -20,6 +20,7 @@ import numpy as np
 
 from davezoo import __version__
 from davezoo.annotations import read_annotations
+from davezoo.errors import InputError
 from davezoo.evaluation.average_precision import temporal_iou
 from davezoo.evaluation.evaluate import choose_split, score
 from davezoo.evaluation.predictions import read_predictions
@@ -39,7 +40,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _CURVE_WIDTH, _CURVE_HEIGHT = 360, 160  # units of the drawing area of the mAP curve
 
 
-class ReportError(ValueError):
+class ReportError(InputError):
     """A report cannot be made from what was given; the message says what to change."""
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from davezoo.errors import InputError
 from davezoo.evaluation.json_files import read_json, write_json
 
 
-class ResultError(ValueError):
+class ResultError(InputError):
     """A result file cannot be used; the message names the file and the remedy."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from davezoo.errors import InputError
 from davezoo.nn.layers import DepthwiseConv, ScaledResidual
 
 
@@ -41,7 +42,7 @@ class ConvAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, stride: int = 1) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(
+            raise InputError(
                 f"Expected `num_heads` to divide `width`, got {num_heads} heads and width {width}; "
                 "change one of them."
             )

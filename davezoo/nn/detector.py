@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from davezoo.errors import InputError
 from davezoo.structures import Batch, Predictions
 
 
@@ -37,19 +38,19 @@ class Detector(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not strides or len(strides) != len(regression_ranges):
-            raise ValueError(
+            raise InputError(
                 f"Expected `regression_ranges` to have one entry a level, got "
                 f"{len(regression_ranges)} for {len(strides)} levels; add or remove ranges."
             )
         if num_classes < 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected `num_classes` to be at least 1, got {num_classes}; "
                 "check the annotation file."
             )
         self.visual_width = visual_width
         self.audio_width = audio_width
         if max_length < strides[-1] or max_length % strides[-1]:
-            raise ValueError(
+            raise InputError(
                 f"Expected `max_length` to be a multiple of the coarsest stride {strides[-1]}, got "
                 f"{max_length}; round it up or use fewer levels."
             )

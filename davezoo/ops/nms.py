@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import torch
 
+from davezoo.errors import InputError
 from davezoo.ops.segments import pairwise_tiou
 from davezoo.structures import Events
 
@@ -280,13 +281,13 @@ def _vote(
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise if `value` is none of the choices."""
     if value not in choices:
-        raise ValueError(f"Expected `{name}` to be one of {choices}, got {value!r}; choose one.")
+        raise InputError(f"Expected `{name}` to be one of {choices}, got {value!r}; choose one.")
 
 
 def _check(name: str, value: float | None, holds: bool, range_: str) -> None:
     """Raise if a value lies outside its range."""
     if not holds:
-        raise ValueError(f"Expected `{name}` to be {range_}, got {value}; change the setting.")
+        raise InputError(f"Expected `{name}` to be {range_}, got {value}; change the setting.")
 
 
 def _check_shapes(segments: Tensor, scores: Tensor, labels: Tensor, valid: Tensor) -> None:
