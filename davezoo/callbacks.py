@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from davezoo.errors import InputError
@@ -41,6 +42,14 @@ class EMA(WeightAveraging):
         self.ramp_up = ramp_up
         self._kept = decay
         self._swapped = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make the average on the device that the model is about to be moved to."""
+        self._device = trainer.strategy.root_device  # else where it is built: on the CPU
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self._average_model is not None:
+            # PyTorch asks for it in every step; on the device that would make the CPU wait.
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def _average(self, averaged: Any, current: Any, num_averaged: Any) -> None:
         """Update the average of many tensors at once."""
@@ -96,9 +105,18 @@ class SaveOnInterrupt(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Save, if there is anything to save yet."""
-        if trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0:
+        """Save, if there is anything to save yet.
+
+        A run stopped while validating keeps the checkpoint of the epoch before, where there is one:
+        Lightning would go on after that validation, and its score would be lost.
+        """
+        validating = trainer.state.stage == RunningStage.VALIDATING and self.path.is_file()
+        stopped = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        if trainer.world_size > 1 and not stopped:
+            return  # an error of one process alone: the others would never come to save
+        if trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0 and not validating:
             trainer.save_checkpoint(self.path)
+        if self.path.is_file():
             rank_zero_info(
                 f"Stopped by {type(exception).__name__}; go on with --ckpt_path {self.path}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any, Literal
@@ -34,13 +35,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        reason = str(error).partition("Unpickler error:")[2].strip().partition("\n")[0]
         raise CheckpointError(
-            f"Expected {path} to hold tensors and plain types only, got {error}; davezoo does not "
-            "run code from checkpoints, save the state dict alone."
+            f"Expected {path} to be a checkpoint of tensors and plain types, got something else "
+            f"({reason}); davezoo does not run code from checkpoints: copy or train it again, or "
+            "save its state dict alone."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"Expected {path} to be a complete checkpoint, got {error}; copy or train it again."
+            f"Expected {path} to be a complete checkpoint, got a file that cannot be read "
+            f"({type(error).__name__}: {error}); copy or train it again."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -63,18 +67,35 @@ def read_own_checkpoint(path: str | Path) -> dict[str, Any]:
             f"Expected {path} to be a davezoo checkpoint, got one without its entry `davezoo`; "
             "turn checkpoints of the published codes into ours with `davezoo convert`."
         )
-    if not _is_method(origin.get("method")):
+    kind = _method(origin.get("method"))
+    if kind is None:
         raise CheckpointError(
             f"Expected {path} to be of a method of this version, got {origin.get('method')!r}; "
             f"it was written by davezoo {origin.get('version')}, install that or a later one."
         )
+    settings = origin.get("settings")
+    if not isinstance(settings, dict) or not isinstance(content.get("state_dict"), dict):
+        raise CheckpointError(
+            f"Expected {path} to hold the entries `davezoo.settings` and `state_dict`, got "
+            f"{sorted(map(str, content))}; copy or train it again."
+        )
+    unknown = settings.keys() - {*_arguments(kind), *_arguments(EventLocalizer)}
+    if unknown:
+        raise CheckpointError(
+            f"Expected {path} to hold settings of {kind.__name__} in this version, got "
+            f"{sorted(unknown)}; it was written by davezoo {origin.get('version')}, install that."
+        )
     return content
 
 
-def _is_method(name: Any) -> bool:
-    """Say whether this version of davezoo has a method of that name."""
+def _method(name: Any) -> type[EventLocalizer] | None:
+    """Return the method of that name in this version of davezoo, if there is one."""
     kind = getattr(davezoo.methods, name, None) if name in davezoo.methods.__all__ else None
-    return isinstance(kind, type) and issubclass(kind, EventLocalizer)
+    return kind if isinstance(kind, type) and issubclass(kind, EventLocalizer) else None
+
+
+def _arguments(kind: Any) -> list[str]:
+    return list(inspect.signature(kind.__init__).parameters)
 
 
 def load(
@@ -88,14 +109,15 @@ def load(
     Args:
         path: a checkpoint of davezoo.
         device: where the model is put.
-        weights: the running average that is scored and shared, or the trained weights behind it.
+        weights: the running average that is scored and shared, or the trained weights behind it;
+            the same where no average was kept.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if the file cannot be used or has no such weights.
+        CheckpointError: if the file cannot be used.
 
     Example:
         >>> model = load("runs/unav/best.ckpt")  # doctest: +SKIP
@@ -104,8 +126,8 @@ def load(
     """
     content = read_own_checkpoint(path)
     state = content["state_dict"]
-    if weights == "trained" and "current_model_state" in content:
-        state = content["current_model_state"]
+    if weights == "trained":  # a run without a running average has but one set of weights
+        state = content.get("current_model_state", state)
     method = getattr(davezoo.methods, content["davezoo"]["method"])
     model: EventLocalizer = method(**content["davezoo"]["settings"])
     try:

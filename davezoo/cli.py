@@ -44,9 +44,13 @@ def main(args: Sequence[str] | None = None) -> None:
     else:
         try:
             _run(command, words)
-        except (InputError, FileNotFoundError, FileExistsError) as error:
-            # Bad input, said in full by the message; a traceback would hide it.
-            sys.exit(f"davezoo {command}: {error}")
+        except (InputError, OSError) as error:
+            # Bad input, said in full by the message; a traceback would hide it. From a process that
+            # loads data the message comes with one of its own, before the last "Error: ".
+            message = str(error)
+            if "Original Traceback" in message:
+                message = message.rpartition("Error: ")[2].strip()
+            sys.exit(f"davezoo {command}: {message}")
 
 
 def _run(command: str, words: list[str]) -> None:

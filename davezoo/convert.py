@@ -15,7 +15,8 @@ import yaml
 from davezoo.annotations import read_annotations
 from davezoo.errors import InputError
 
-# Published configuration keys by section -> ours; what is absent keeps the published default.
+# Published configuration keys by section -> ours; what is absent keeps our default, which is that
+# of the published UnAV-100 training.
 _MODEL_KEYS = {
     ("model", "embd_dim"): "width",
     ("model", "head_dim"): "head_width",
@@ -29,9 +30,25 @@ _MODEL_KEYS = {
     ("train_cfg", "init_loss_norm"): "initial_normalizer",
     ("train_cfg", "label_smoothing"): "label_smoothing",
     ("train_cfg", "loss_weight"): "regression_weight",
-    ("test_cfg", "pre_nms_thresh"): "score_threshold",
-    ("test_cfg", "pre_nms_topk"): "max_candidates_per_level",
-    ("test_cfg", "duration_thresh"): "min_length",
+}
+_DECODING_KEYS = {
+    "pre_nms_thresh": "score_threshold",
+    "pre_nms_topk": "max_candidates_per_level",
+    "duration_thresh": "min_length",
+}
+# Post-processing that a configuration leaves out: the default table of the published code, which
+# is another than that of its UnAV-100 configuration.
+_TEST_DEFAULTS = {
+    "pre_nms_thresh": 0.001,
+    "pre_nms_topk": 5000,
+    "duration_thresh": 0.05,
+    "nms_method": "soft",
+    "nms_sigma": 0.5,
+    "iou_threshold": 0.1,
+    "min_score": 0.01,
+    "max_seg_num": 1000,
+    "multiclass_nms": True,
+    "voting_thresh": 0.75,
 }
 _NMS_KEYS = {
     "nms_sigma": "sigma",
@@ -53,6 +70,12 @@ _FIXED = {
     ("model", "head_with_ln"): True,
     ("dataset", "downsample_rate"): 1,
 }
+
+
+_INVENTED_NAMES = (
+    "No annotation file was found, so the classes are named `class 0`, ...: give --annotations, or "
+    "the checkpoint cannot be tested on data whose classes have names.\n"
+)
 
 
 class ConfigError(InputError):
@@ -106,7 +129,8 @@ def convert(
     write_checkpoint(output, model, _data_settings(settings))
     sys.stdout.write(
         f"Wrote {output}: UnAV, {weights} weights, {len(names)} classes.\n"
-        f"Next: davezoo test --ckpt_path {output} --data.root DIR\n"
+        + _INVENTED_NAMES * (names[0] == "class 0")
+        + f"Next: davezoo test --ckpt_path {output} --data.root DIR\n"
     )
 
 
@@ -123,6 +147,13 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
         )
     names = ("dataset", "model", "opt", "train_cfg", "test_cfg", "loader")
     sections = {name: content.get(name) or {} for name in names}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ConfigError(
+                f"Expected `{name}` of {path} to be a mapping, got {type(section).__name__}; "
+                "correct it."
+            )
+    sections["test_cfg"] = _TEST_DEFAULTS | sections["test_cfg"]
     for (section, key), only in _FIXED.items():
         if sections[section].get(key, only) != only:
             raise ConfigError(
@@ -140,8 +171,11 @@ def _model_settings(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
         if theirs in config[section]
     }
     data, model, test = config["dataset"], config["model"], config["test_cfg"]
-    nms = {ours: test[theirs] for theirs, ours in _NMS_KEYS.items() if theirs in test}
-    nms["method"] = {"soft": "gaussian"}.get(test.get("nms_method", "soft"), test.get("nms_method"))
+    settings |= {ours: test[theirs] for theirs, ours in _DECODING_KEYS.items()}
+    nms = {ours: test[theirs] for theirs, ours in _NMS_KEYS.items()}
+    if nms["voting_threshold"] <= 0:  # how the published code says: none
+        nms["voting_threshold"] = None
+    nms["method"] = {"soft": "gaussian"}.get(test["nms_method"], test["nms_method"])
     ranges = data.get("regression_range") or model.get("regression_range")
     if ranges:
         settings["regression_ranges"] = [(float(low), float(high)) for low, high in ranges]
@@ -175,8 +209,8 @@ def _class_names(
     """Return the class names of the annotation file, if there is one."""
     named = config["dataset"].get("json_file")
     if annotations is None and named is not None:
-        beside = Path(path).parent / named
-        annotations = beside if beside.is_file() else None
+        places = [Path(path).parent / named, Path(named)]
+        annotations = next((place for place in places if place.is_file()), None)
     if annotations is not None:
         return read_annotations(annotations).class_names
     return [f"class {index}" for index in range(config["dataset"].get("num_classes", 100))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def write_test_results(
     Returns:
         The three files.
     """
-    from davezoo.evaluation.report import write_report  # matplotlib and jinja2 only now
+    from davezoo.evaluation.report import write_report  # jinja2 only now
 
     folder = detections.parent
     prefix = "" if detections.stem == "detections" else f"{detections.stem}_"
@@ -89,3 +89,41 @@ def write_test_results(
     result.write(files[1])
     write_report(files[2], result, annotations, table, title, notes)
     return files
+
+
+def draw_timelines(
+    folder: Path, table: PredictionTable, annotations: Annotations, num_videos: int
+) -> Iterator[Path]:
+    """Draw videos over time, annotated and detected events, one PNG a video.
+
+    Args:
+        folder: where the pictures go.
+        table: what was found.
+        annotations: the split it was found in.
+        num_videos: how many videos, the first of the table.
+
+    Yields:
+        The files.
+    """
+    from davezoo.evaluation.plots import timeline  # matplotlib only now
+
+    names, events = annotations.class_names, annotations.events
+    durations = annotations.videos["duration"].to_dict()
+    for index, video in enumerate(table.video_ids[:num_videos]):
+        rows = table.videos == index
+        found = zip(
+            table.segments[rows].tolist(), table.labels[rows], table.scores[rows], strict=True
+        )
+        detections = [
+            {"segment": segment, "label": table.class_names[label], "score": float(score)}
+            for segment, label, score in found
+        ]
+        own = events[events["video"] == video]
+        annotated = [
+            {"segment": [start, end], "label": names[label]}
+            for start, end, label in zip(own["start"], own["end"], own["label"], strict=True)
+        ]
+        path = folder / f"{video}.png"
+        best = max((d["score"] for d in detections), default=0.0)
+        timeline(detections, durations[video], annotated, min(0.3, best / 2), video, path)
+        yield path

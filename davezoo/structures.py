@@ -7,8 +7,9 @@ Axis letters, used in every docstring: `B` batch, `C` channels, `T` time steps o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -129,6 +130,20 @@ class Predictions:
     offsets: list[Tensor]
     masks: list[Tensor]
     features: dict[str, Any] = field(default_factory=dict)
+
+
+def to_plain(value: Any) -> Any:
+    """Return settings as types that `torch.load(weights_only=True)` lets in.
+
+    Dataclasses and mappings become dicts, tuples lists, paths strings.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _map_tensors(item: _Item, function: Callable[[Tensor], Tensor]) -> _Item:

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 
 from davezoo import __version__
+from davezoo.arrays import batch_of_arrays
 from davezoo.errors import InputError
 from davezoo.evaluation.metric import TemporalMeanAveragePrecision
+from davezoo.evaluation.protocols import get_protocol
 from davezoo.nn.detector import Detector
 from davezoo.ops.decoding import decode
-from davezoo.ops.losses import distance_iou_loss, generalized_iou_loss, sigmoid_focal_loss
+from davezoo.ops.losses import (
+    distance_iou_loss,
+    generalized_iou_loss,
+    sigmoid_focal_loss,
+    smooth_l1_offset_loss,
+)
 from davezoo.ops.nms import NmsSettings, suppress
-from davezoo.ops.padding import padded_length
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.schedules import warmup_cosine
-from davezoo.structures import Batch, DetectedEvent, Events, FeatureGrid, Predictions
+from davezoo.structures import Batch, DetectedEvent, Events, FeatureGrid, Predictions, to_plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-_REGRESSION_LOSSES = {"diou": distance_iou_loss, "giou": generalized_iou_loss}
+_REGRESSION_LOSSES = {
+    "diou": distance_iou_loss,
+    "giou": generalized_iou_loss,
+    "smooth_l1": smooth_l1_offset_loss,
+}
 
 
 class EventLocalizer(LightningModule, ABC):
@@ -41,7 +51,7 @@ class EventLocalizer(LightningModule, ABC):
         learning_rate: peak of the learning rate; steps of AdamW.
         weight_decay: decay of convolution and linear weights; biases, norms and gains have none.
         warmup_epochs: epochs of linear warm-up; cosine to 1e-8 afterwards.
-        regression_loss: 1-D distance-IoU or generalised-IoU loss.
+        regression_loss: 1-D distance-IoU or generalised-IoU loss, or smooth L1 of the offsets.
         regression_weight: weight of the regression loss against the focal loss.
         label_smoothing: epsilon of smoothed class targets.
         initial_normalizer: first value of the running number of positive points that divides the
@@ -65,7 +75,7 @@ class EventLocalizer(LightningModule, ABC):
         learning_rate: float = 1e-4,
         weight_decay: float = 1e-4,
         warmup_epochs: float = 5,
-        regression_loss: Literal["diou", "giou"] = "diou",
+        regression_loss: Literal["diou", "giou", "smooth_l1"] = "diou",
         regression_weight: float = 1.0,
         label_smoothing: float = 0.0,
         initial_normalizer: float = 250.0,
@@ -77,6 +87,11 @@ class EventLocalizer(LightningModule, ABC):
         protocol: str = "unav100",
     ) -> None:
         super().__init__()
+        if regression_loss not in _REGRESSION_LOSSES:
+            raise InputError(
+                f"Expected `regression_loss` to be one of {list(_REGRESSION_LOSSES)}, got "
+                f"{regression_loss!r}; choose one."
+            )
         self.save_hyperparameters(ignore=["detector"])
         self.detector = detector
         self.class_names = list(class_names)
@@ -92,11 +107,10 @@ class EventLocalizer(LightningModule, ABC):
         self.max_candidates_per_level = max_candidates_per_level
         self.min_length = min_length
         self.nms = nms if isinstance(nms, NmsSettings) else NmsSettings(**nms)
-        self.protocol = protocol
+        self.protocol = get_protocol(protocol).name  # a wrong name shows before training
         self.register_buffer("loss_normalizer", torch.tensor(float(initial_normalizer)))
         self.metric: TemporalMeanAveragePrecision | None = None
-
-    # Losses
+        self._val_is_finite = torch.ones((), dtype=torch.bool)
 
     def losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted losses by name; their sum is minimised.
@@ -144,8 +158,6 @@ class EventLocalizer(LightningModule, ABC):
             self.loss_normalizer.mul_(momentum).add_(current, alpha=1 - momentum)
         return self.loss_normalizer.clone()
 
-    # Detection ----------------------------------------------------------------------
-
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
         """Run the detector; see `Detector.forward`."""
         predictions: Predictions = self.detector(visual, audio, mask)
@@ -180,43 +192,33 @@ class EventLocalizer(LightningModule, ABC):
         duration: float | None = None,
         grid: FeatureGrid | None = None,
         min_score: float = 0.0,
+        length_tolerance: int = 8,
     ) -> list[DetectedEvent]:
         """Find the events of one video from its features, laid out as on disk.
 
         Args:
             visual: visual features, (T, C_v).
-            audio: audio features, (T, C_a); the longer of the two is cut to the shorter.
+            audio: audio features, (T, C_a), of the same grid.
             duration: seconds of the video; by default the end of the last feature window.
             grid: time grid of these features, if it is not the one the model was trained on.
             min_score: leave out events below this score.
+            length_tolerance: most steps by which the two may differ; the longer is cut.
 
         Returns:
             The events, best first.
 
         Raises:
-            ValueError: if an array is not (T, C) of the right width, is empty or holds NaN.
+            InputError: if the arrays cannot be used; see `batch_of_arrays`.
         """
-        streams = {"visual": torch.as_tensor(visual), "audio": torch.as_tensor(audio)}
-        widths = {"visual": self.detector.visual_width, "audio": self.detector.audio_width}
-        for name, x in streams.items():
-            _check_features(name, x, widths[name])
-        num_steps = min(len(x) for x in streams.values())
-        grid = grid or self.grid
-        if duration is None:
-            duration = ((num_steps - 1) * grid.stride + grid.window) / grid.fps
-        length = padded_length(num_steps, self.detector.max_length, self.detector.strides[-1])
-        padded = {
-            name: nn.functional.pad(x[:num_steps].T.float(), (0, length - num_steps))[None]
-            for name, x in streams.items()
-        }
-        batch = Batch(
-            **padded,
-            mask=(torch.arange(length) < num_steps)[None],
-            segments=torch.zeros(1, 1, 2),
-            labels=torch.full((1, 1), -1),
-            video_ids=["video"],
-            durations=[duration],
-            grids=[grid],
+        detector = self.detector
+        batch = batch_of_arrays(
+            {"visual": visual, "audio": audio},
+            {"visual": detector.visual_width, "audio": detector.audio_width},
+            detector.max_length,
+            detector.strides[-1],
+            grid or self.grid,
+            duration,
+            length_tolerance,
         ).to(self.device)
         was_training = self.training
         self.eval()
@@ -229,8 +231,6 @@ class EventLocalizer(LightningModule, ABC):
             for (start, end), label, score in rows
             if score >= min_score
         ]
-
-    # Steps ----------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the summed loss of a batch and log each of its parts."""
@@ -245,6 +245,7 @@ class EventLocalizer(LightningModule, ABC):
         """Add a batch to the score and log its loss."""
         predictions = self(batch.visual, batch.audio, batch.mask)
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
+        self._val_is_finite = self._val_is_finite & total.isfinite()
         self.log("val/loss", total, batch_size=len(batch.video_ids), sync_dist=True)
         self._metric.update(batch.video_ids, self.detect(predictions, batch))
 
@@ -259,8 +260,6 @@ class EventLocalizer(LightningModule, ABC):
         found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)
         return dict(zip(batch.video_ids, found, strict=True))
 
-    # Score ----------------------------------------------------------------------
-
     @property
     def _metric(self) -> TemporalMeanAveragePrecision:
         if self.metric is None:
@@ -268,6 +267,16 @@ class EventLocalizer(LightningModule, ABC):
                 "Expected a running validation or test, got none; use Trainer.validate or .test."
             )
         return self.metric
+
+    def setup(self, stage: str) -> None:
+        """Refuse data whose batches this detector's pyramid cannot take."""
+        multiple = getattr(getattr(self.trainer, "datamodule", None), "length_multiple", 0)
+        if multiple % self.detector.strides[-1]:
+            raise InputError(
+                f"Expected the data's `length_multiple` to be a multiple of the coarsest stride "
+                f"{self.detector.strides[-1]}, got {multiple}; set --data.length_multiple to it "
+                "and --data.max_length to a multiple of it, or use fewer levels."
+            )
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""
@@ -284,11 +293,21 @@ class EventLocalizer(LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Make an empty metric for the validation split."""
+        self._val_is_finite = torch.ones((), dtype=torch.bool, device=self.device)
         self._start_score("validate")
 
     def on_validation_epoch_end(self) -> None:
-        """Log the score of the validation split."""
+        """Log the score of the validation split.
+
+        Raises:
+            InputError: if the loss is no longer a number; a diverged run does not come back.
+        """
         self._log_score("val")
+        if not self._val_is_finite:
+            raise InputError(
+                "Expected a finite validation loss, got NaN or infinity: training has diverged; "
+                "lower `learning_rate` or raise the precision."
+            )
 
     def on_test_epoch_start(self) -> None:
         """Make an empty metric for the test split."""
@@ -304,8 +323,6 @@ class EventLocalizer(LightningModule, ABC):
         self.log(f"{prefix}/avg_map", scores.pop("avg_map"), prog_bar=True, sync_dist=True)
         self.log_dict({f"{prefix}/{name}": x for name, x in scores.items()}, sync_dist=True)
 
-    # Optimisation ----------------------------------------------------------------------
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with linear warm-up and cosine decay, stepped after every batch."""
         parameters = list(self.detector.parameters())
@@ -313,8 +330,11 @@ class EventLocalizer(LightningModule, ABC):
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        # Lightning cannot clip the gradients of a fused optimiser under mixed precision.
+        fused = str(self.trainer.precision).startswith("32")
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=fused)
         num_steps = int(self.trainer.estimated_stepping_batches)
+        self.trainer.fit_loop.setup_data()  # with `max_steps` alone nothing has counted the batches
         epoch_steps = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         scheduler = warmup_cosine(optimizer, round(self.warmup_epochs * epoch_steps), num_steps)
         return {
@@ -322,13 +342,11 @@ class EventLocalizer(LightningModule, ABC):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    # Checkpoints ----------------------------------------------------------------------
-
     @property
     def settings(self) -> dict[str, Any]:
         """Constructor arguments as plain types: what a checkpoint needs to rebuild this module."""
         return {
-            name: _plain(value)
+            name: to_plain(value)
             for name, value in self.hparams.items()
             if not name.startswith("_") and name != "detector"
         }
@@ -346,10 +364,17 @@ class EventLocalizer(LightningModule, ABC):
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what `check_origin` refuses; go on with the random stream of the run."""
+        self.check_origin(checkpoint)
+        resumes = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if resumes and self.trainer.world_size == 1:  # several processes must not draw the same
+            torch.set_rng_state(checkpoint["random_state"].cpu())
+
+    def check_origin(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another method or of other classes.
 
         Raises:
-            ValueError: naming both and the remedy.
+            InputError: naming both and the remedy.
         """
         origin = checkpoint.get("davezoo")
         if not isinstance(origin, Mapping):
@@ -364,21 +389,6 @@ class EventLocalizer(LightningModule, ABC):
             )
         if origin["settings"]["class_names"] != self.class_names:
             raise InputError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
-        resumes = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        if resumes and self.trainer.world_size == 1:  # several processes must not draw the same
-            torch.set_rng_state(checkpoint["random_state"].cpu())
-
-
-def _check_features(name: str, x: Tensor, width: int) -> None:
-    if x.ndim != 2 or x.shape[1] != width or not len(x):
-        raise InputError(
-            f"Expected `{name}` to be (T, {width}) with at least one step, got {tuple(x.shape)}; "
-            "give the features as they lie on disk, time first."
-        )
-    if not torch.isfinite(x).all():
-        raise InputError(
-            f"Expected finite numbers in `{name}`, got NaN or Inf; extract its features again."
-        )
 
 
 def _class_mismatch(checkpoint: list[str], data: list[str]) -> str:
@@ -387,14 +397,3 @@ def _class_mismatch(checkpoint: list[str], data: list[str]) -> str:
         f"({', '.join(data[:3])}, ...) for a model of {len(checkpoint)} "
         f"({', '.join(checkpoint[:3])}, ...); use the annotation file it was trained on."
     )
-
-
-def _plain(value: Any) -> Any:
-    """Turn dataclasses and tuples into dicts and lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(item) for name, item in asdict(value).items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

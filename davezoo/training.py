@@ -14,7 +14,7 @@ import torch
 import yaml
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -25,7 +25,13 @@ from davezoo.data import EventDataModule
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.nn.complexity import count_complexity
 from davezoo.recipes import find_recipe
-from davezoo.runs import find_checkpoint, keep_earlier_log, new_run_folder, write_test_results
+from davezoo.runs import (
+    draw_timelines,
+    find_checkpoint,
+    keep_earlier_log,
+    new_run_folder,
+    write_test_results,
+)
 from davezoo.task import EventLocalizer
 
 _log = logging.getLogger("lightning.pytorch")
@@ -39,6 +45,7 @@ _HARMLESS_WARNINGS = (
     "Be aware that when using `ckpt_path`",  # callbacks of training are not needed to test
     ".*isinstance.treespec, LeafSpec.",  # Lightning's own use of PyTorch, fixed after 2.6.6
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler skips
+    "Precision .* is not supported by the model summary",  # only its estimate of the size is off
     "Experiment logs directory .* exists and is not empty",  # the log was moved aside before
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
@@ -51,7 +58,7 @@ class RecipeFile(ActionConfigFile):
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Read the file or the packaged recipe of that name."""
-        self.apply_config(parser, cfg, self.dest, find_recipe(values))
+        self.apply_config(parser, cfg, self.dest, _with_packaged_data(find_recipe(values)))
 
 
 class DaveCLI(LightningCLI):
@@ -77,6 +84,7 @@ class DaveCLI(LightningCLI):
                 EventLocalizer,
                 EventDataModule,
                 subclass_mode_model=True,
+                auto_configure_optimizers=False,  # a method brings its optimiser and schedule
                 seed_everything_default=0,
                 save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
                 save_config_kwargs={"overwrite": True},
@@ -117,6 +125,8 @@ class DaveCLI(LightningCLI):
         if self._ckpt_path in ("last", "best"):
             folders = [Path(root)] if root else runs.glob("*")
             self._ckpt_path = str(find_checkpoint(folders, self._ckpt_path))
+        if self._ckpt_path is not None:
+            self._origin = read_own_checkpoint(self._ckpt_path)
             if self.subcommand == "fit":  # go on in the same folder
                 root = Path(self._ckpt_path).parents[1]
         self.run_folder = Path(root) if root else new_run_folder(runs)
@@ -139,20 +149,36 @@ class DaveCLI(LightningCLI):
         """Build the trainer; log to the run folder unless the recipe names a logger."""
         folder = self.run_folder
         if self._config.trainer.logger in (None, True):
-            kwargs["logger"] = self.subcommand == "fit" and _csv_logger(folder)
+            kwargs["logger"] = self.subcommand == "fit" and CSVLogger(
+                folder.parent, name=folder.name, version=""
+            )
         self.collector = DetectionsCollector()
         own: list[Callback] = [self.collector]
         if self.subcommand == "fit" and not self._config.trainer.fast_dev_run:
             own.append(SaveOnInterrupt(folder / "checkpoints" / "last.ckpt"))
         self.trainer_defaults = {"callbacks": own}
-        trainer = super().instantiate_trainer(**kwargs)
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        if not trainer.loggers:
+            monitors = [cb for cb in trainer.callbacks if isinstance(cb, LearningRateMonitor)]
+            for monitor in monitors:  # nowhere to write to
+                trainer.callbacks.remove(monitor)
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
-        return trainer
+        return trainer  # type: ignore[no-any-return]
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that does not fit before anything of an earlier run is touched."""
+        if self._ckpt_path is not None:
+            self.model.check_origin(self._origin)
+            del self._origin
 
     def before_fit(self) -> None:
-        """Say how large the model is."""
+        """Look at the test data if they are to be used, and say how large the model is."""
+        if self._config.test_after_fit:
+            self.datamodule.prepare_data()
+            self.datamodule.setup("test")
+        keep_earlier_log(self.run_folder)
         detector = self.model.detector
         count = count_complexity(detector, detector.max_length)
         _log.info(
@@ -166,6 +192,10 @@ class DaveCLI(LightningCLI):
         """Test the best checkpoint if asked to, and say where everything lies."""
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         leads = self.trainer.is_global_zero
+        if leads:
+            sys.stdout.write(f"Run folder: {self.run_folder}\n")
+            if best:
+                sys.stdout.write(f"Best checkpoint: {best}\n")
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # one process is enough for what follows
         if leads and self._config.test_after_fit and best:
@@ -185,20 +215,17 @@ class DaveCLI(LightningCLI):
             )
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
             self.after_test()
-        if leads:
-            sys.stdout.write(f"Run folder: {self.run_folder}\n")
         if leads and best:
-            sys.stdout.write(f"Best checkpoint: {best}\n")
             sys.stdout.write(f"Next: davezoo test --ckpt_path {best}\n")
             sys.stdout.write(f"      davezoo predict --ckpt_path {best}\n")
 
     def after_validate(self) -> None:
         """Print the score."""
-        self._print_score()
+        self._print_score("validate")
 
     def after_test(self) -> None:
         """Print the score and write detections, result and report."""
-        result = self._print_score()
+        result = self._print_score("test")
         if self.trainer.is_global_zero:
             files = write_test_results(
                 self._output(),
@@ -211,18 +238,23 @@ class DaveCLI(LightningCLI):
             sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
 
     def after_predict(self) -> None:
-        """Write the detections."""
+        """Write the detections, and pictures of some videos if asked to."""
         if self.trainer.is_global_zero:
-            write_predictions(self._output(), self._table("predict"))
+            table = self._table("predict")
+            write_predictions(self._output(), table)
             count = len(self.collector.detections)
             sys.stdout.write(f"Wrote the detections of {count} videos to {self._output()}\n")
+            split = self.datamodule.ground_truth(self.datamodule.split_of("predict"))
+            folder = self._output().parent / "pictures"
+            for path in draw_timelines(folder, table, split, self._config.pictures):
+                sys.stdout.write(f"Wrote {path}\n")
 
-    def _print_score(self) -> Any:
+    def _print_score(self, stage: str) -> Any:
         """Print the table of the metric; all processes must come by."""
         result = self.model.metric.result()
         if self.trainer.is_global_zero:
             sys.stdout.write(result.format_table())
-            sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes(self.subcommand))
+            sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes(stage))
         return result
 
     def _output(self) -> Path:
@@ -254,12 +286,22 @@ def add_run_arguments(parser: LightningArgumentParser) -> None:
         default=False,
         help="In `fit`: test the best checkpoint when training has ended.",
     )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=0,
+        help="In `predict`: also draw the first so many videos over time, as PNG.",
+    )
 
 
-def _csv_logger(folder: Path) -> CSVLogger:
-    """Log to `metrics.csv` of the run folder."""
-    keep_earlier_log(folder)
-    return CSVLogger(folder.parent, name=folder.name, version="")
+def _with_packaged_data(recipe: str) -> str:
+    """Return a recipe; one copied out of the package still finds the packaged data file."""
+    path = Path(recipe)
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, str) or (path.parent / data).is_file() or find_recipe(data) == data:
+        return recipe
+    return yaml.safe_dump({**content, "data": find_recipe(data)}, allow_unicode=True)
 
 
 def run_training_command(words: list[str]) -> None:
@@ -285,14 +327,18 @@ def _run(words: list[str]) -> None:
         return
     content = read_own_checkpoint(path)
     origin = content["davezoo"]
+    data: dict[str, Any] = content.get("datamodule_hyper_parameters") or {}
     recipe = {
         "model": {"class_path": f"davezoo.{origin['method']}", "init_args": origin["settings"]},
-        "data": content.get("datamodule_hyper_parameters", {}),
+        "data": data | {"simulation": None},  # a mistyped `root` must not bring data of its own
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.yaml"
         file.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
-        DaveCLI([words[0], "--config", str(file), *words[1:]], links_data=False)
+        DaveCLI(
+            [words[0], "--config", str(file), *words[1:], "--ckpt_path", str(path)],
+            links_data=False,
+        )
 
 
 def _own_checkpoint(words: list[str]) -> Path | None:
@@ -302,10 +348,19 @@ def _own_checkpoint(words: list[str]) -> Path | None:
         return None
     if "--ckpt_path" not in names:
         return None
-    place = names.index("--ckpt_path")
-    _, equals, path = words[place].partition("=")
-    if not equals:
-        path = words[place + 1] if place + 1 < len(words) else ""
+    path = _value(words, "--ckpt_path") or ""
     if path in ("last", "best"):
-        return find_checkpoint(Path("runs").glob("*/*"), path)
+        root = _value(words, "--trainer.default_root_dir")
+        folders = [Path(root)] if root else Path("runs").glob("*/*")
+        return find_checkpoint(folders, path)
     return Path(path)
+
+
+def _value(words: list[str], name: str) -> str | None:
+    """Return the value of an option that is given as two words or with `=`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == name:
+            return following
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None

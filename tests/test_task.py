@@ -1,8 +1,5 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from lightning import Trainer
@@ -43,7 +40,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", ODD)
-@pytest.mark.parametrize("loss", ["diou", "giou"])
+@pytest.mark.parametrize("loss", ["diou", "giou", "smooth_l1"])
 def test_odd_batches_train_without_nan(case: str, loss: str) -> None:
     module = model(regression_loss=loss)
     data = ODD[case]
@@ -112,55 +109,6 @@ def test_a_video_alone_and_in_a_batch_give_the_same_events() -> None:
     assert torch.equal(alone.labels, together.labels)
 
 
-# Prediction from arrays --------------------------------------------------------------------------
-
-
-def test_prediction_is_that_of_the_data_module(tmp_path: Path) -> None:
-    """Arrays as on disk, a video shorter than the position table."""
-    rng = np.random.default_rng(0)
-    visual, audio = rng.normal(size=(40, 6)), rng.normal(size=(38, 4))
-    module = model()
-    events = module.predict(visual, audio, min_score=0.0)
-    assert {event.label for event in events} <= {"dog", "bell", "rain"}
-    last = (37 * 8 + 24) / 25
-    assert all(0 <= event.start <= event.end <= last + 1e-5 for event in events)
-    assert [event.score for event in events] == sorted((e.score for e in events), reverse=True)
-    assert module.training  # as it was
-    few = module.predict(visual, audio, min_score=events[3].score)
-    assert few == [event for event in events if event.score >= events[3].score]
-
-
-def test_prediction_on_another_grid_has_other_seconds() -> None:
-    rng = np.random.default_rng(0)
-    visual, audio = rng.normal(size=(18, 6)), rng.normal(size=(18, 4))
-    module = model()
-    fine = module.predict(visual, audio)
-    coarse = module.predict(visual, audio, grid=FeatureGrid(25, 24, 24))
-    assert max(e.end for e in coarse) > max(e.end for e in fine)
-    assert max(e.end for e in coarse) <= 18 * 24 / 25 + 1e-5
-
-
-@pytest.mark.parametrize(
-    ("visual", "audio", "message"),
-    [
-        (np.zeros((6, 40)), np.zeros((40, 4)), "visual.*time first"),
-        (np.zeros((40, 6)), np.zeros((40, 5)), "audio.*(T, 4)"),
-        (np.zeros((0, 6)), np.zeros((40, 4)), "at least one step"),
-        (np.full((40, 6), np.nan), np.zeros((40, 4)), "NaN"),
-        (np.zeros((40, 6)), np.full((40, 4), np.inf), "audio.*NaN or Inf"),
-    ],
-)
-def test_arrays_that_are_refused(visual: object, audio: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
-        model().predict(visual, audio)  # type: ignore[arg-type]
-
-
-def test_longer_than_the_position_table() -> None:
-    rng = np.random.default_rng(0)
-    events = model().predict(rng.normal(size=(100, 6)), rng.normal(size=(100, 4)))
-    assert max(event.end for event in events) > 64 * 8 / 25
-
-
 def test_score_without_a_data_module_says_what_is_missing() -> None:
     loader = torch.utils.data.DataLoader([0])
     trainer = Trainer(
@@ -175,3 +123,26 @@ def test_abstract() -> None:
 
     with pytest.raises(TypeError, match="abstract"):
         EventLocalizer(None, [], GRID)  # type: ignore[abstract, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"regression_loss": "ciou"}, "regression_loss.*'ciou'"),
+        ({"protocol": "unav10"}, "unav10"),
+        ({"absent_classes": [7]}, "absent_classes"),
+        ({"nms": {"method": "magic"}}, "magic"),
+    ],
+)
+def test_settings_that_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model(**settings)
+
+
+def test_data_for_a_flatter_pyramid_is_refused() -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    module = model()
+    trainer.datamodule = type("Data", (), {"length_multiple": 16})()  # type: ignore[attr-defined]
+    module.trainer = trainer
+    with pytest.raises(ValueError, match="coarsest stride 32, got 16"):
+        module.setup("fit")

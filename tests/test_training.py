@@ -3,18 +3,21 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from lightning import Callback, LightningModule, Trainer
 
 from davezoo.cli import main
+from davezoo.recipes import find_recipe
 
 # Seconds on one core: a few videos, a narrow network.
 SMALL = [
@@ -47,6 +50,15 @@ class Interrupt(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
         """Interrupt after the first batch of the second epoch."""
         if trainer.global_step == 3:
+            raise KeyboardInterrupt
+
+
+class InterruptValidation(Callback):
+    """Press Ctrl-C in the validation of the second epoch."""
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+        """Interrupt after a batch."""
+        if trainer.current_epoch == 1:
             raise KeyboardInterrupt
 
 
@@ -182,7 +194,9 @@ def test_checkpoint_needs_no_recipe(
 
 def test_predict_writes_what_test_writes(run: Path, tmp_path: Path) -> None:
     best, output = run / "checkpoints/best.ckpt", tmp_path / "p.json"
-    main(["predict", "--ckpt_path", str(best), "--output", str(output), "--data.num_workers=0"])
+    words = ["predict", "--ckpt_path", str(best), "--output", str(output), "--pictures=2"]
+    main([*words, "--data.num_workers=0"])
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
     assert json.loads(output.read_text()) == json.loads((run / "detections.json").read_text())
 
 
@@ -207,9 +221,145 @@ def test_validate_prints_the_score(run: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_checkpoint_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
-    words = ["test", f"--ckpt_path={run}/checkpoints/best.ckpt", f"--data.root={tmp_path}/other"]
+    main(
+        [
+            "simulate",
+            f"--output={tmp_path}/other",
+            "--num_classes=3",
+            "--rgb_width=64",
+            "--flow_width=64",
+            "--vggish_width=32",
+            "--num_train=1",
+            "--num_validation=1",
+        ]
+    )
+    words = [f"--data.root={tmp_path}/other", "--data.num_workers=0"]
     with pytest.raises(SystemExit, match=r"davezoo test: .* 3 classes .* for a model of 5"):
-        main([*words, "--data.simulation.num_classes=3", "--data.num_workers=0"])
+        main(["test", f"--ckpt_path={run}/checkpoints/best.ckpt", *words])
+
+
+def test_refused_resume_leaves_the_earlier_run_alone(run: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    words = ["--data.simulation.num_classes=3", f"--trainer.default_root_dir={run}"]
+    with pytest.raises(SystemExit, match=r"3 classes .* for a model of 5"):
+        main(
+            [
+                "fit",
+                "--config=quickstart.yaml",
+                *SMALL,
+                *words,
+                "--ckpt_path=last",
+                f"--data.root={tmp_path}/other",
+            ]
+        )
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_mistyped_root_is_not_simulated(run: Path, tmp_path: Path) -> None:
+    words = [f"--data.root={tmp_path}/typo", "--data.num_workers=0"]
+    with pytest.raises(SystemExit, match="typo"):
+        main(["test", f"--ckpt_path={run}/checkpoints/best.ckpt", *words])
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK truncated"])
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_bad_checkpoint_is_one_message(
+    command: str, content: bytes, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.ckpt").write_bytes(content)
+    words = [f"--data.root={root}", f"--ckpt_path={tmp_path}/bad.ckpt"]
+    words += [f"--trainer.default_root_dir={tmp_path}/run"]
+    with pytest.raises(SystemExit, match=rf"davezoo {command}: .*bad\.ckpt.*again"):
+        main([command, "--config=quickstart.yaml", *SMALL, *words])
+
+
+def test_last_is_looked_for_in_the_named_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--ckpt_path=last", f"--trainer.default_root_dir={run}", "--data.num_workers=0"]
+    main(["validate", *words])
+    assert "3 videos expected" in capsys.readouterr().out
+
+
+def test_copied_recipe_runs_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(find_recipe("unav.yaml")).read_text()
+    (tmp_path / "unav.yaml").write_text(text.replace("learning_rate: 1.0e-4", "learning_rate: 7.0"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "unav.yaml", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["learning_rate"] == 7.0
+    assert printed["data"]["visual_width"] == 2048
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.precision=bf16-mixed"],
+        ["--trainer.logger=false"],
+        ["--trainer.max_epochs=-1", "--trainer.max_steps=3"],
+        ["--trainer.accumulate_grad_batches=2"],
+        ["--model.init_args.regression_loss=smooth_l1"],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_options_that_change_training(words: list[str], root: Path, tmp_path: Path) -> None:
+    fit(root, tmp_path / "run", "--trainer.max_epochs=1", "--test_after_fit=false", *words)
+    assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
+
+
+def test_diverged_training_stops(root: Path, tmp_path: Path) -> None:
+    words = ["--model.init_args.learning_rate=1e30", "--trainer.gradient_clip_val=0"]
+    with pytest.raises(SystemExit, match="diverged"):
+        fit(root, tmp_path / "run", "--trainer.max_epochs=3", *words)
+
+
+def test_run_stopped_while_validating_equals_an_unbroken_one(root: Path, tmp_path: Path) -> None:
+    """The epoch is done again, so that its score is not lost and the same epoch is the best."""
+    words = ["--trainer.max_epochs=3", "--test_after_fit=false"]
+    fit(root, tmp_path / "whole", *words)
+    stop = "--trainer.callbacks+=tests.test_training.InterruptValidation"
+    with pytest.raises(SystemExit):
+        fit(root, tmp_path / "cut", *words, stop)
+    fit(root, tmp_path / "cut", *words, "--ckpt_path=last")
+    for name in ("last", "best"):
+        one, other = (
+            state(tmp_path / run / f"checkpoints/{name}.ckpt") for run in ("whole", "cut")
+        )
+        assert one["epoch"] == other["epoch"]
+        assert equal(one, other)
+
+
+def test_skipped_videos_are_named_beside_the_score(
+    root: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(root, damaged)
+    files = sorted((damaged / "av_features").glob("test_*_rgb.npy"))
+    files[0].write_bytes(b"")
+    best = f"--ckpt_path={run}/checkpoints/best.ckpt"
+    words = [best, f"--data.root={damaged}", "--data.num_workers=0"]
+    with pytest.raises(SystemExit, match=r"(?s)1 of 4 videos .*test_.*_rgb\.npy"):
+        main(["test", *words])
+    with pytest.warns(UserWarning, match="1 of 4 videos"):
+        main(["test", *words, "--data.skip_unreadable=true", f"--output={tmp_path}/d.json"])
+    printed = capsys.readouterr().out
+    assert "4 videos expected, 3 scored, 1 missing" in printed
+    assert "1 videos of test were skipped and count as missed" in printed
+
+
+def test_nan_in_a_file_is_one_message(root: Path, run: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(root, damaged)
+    path = sorted((damaged / "av_features").glob("test_*_rgb.npy"))[0]
+    array = np.load(path)
+    array[0] = np.nan
+    np.save(path, array)
+    best = f"--ckpt_path={run}/checkpoints/best.ckpt"
+    words = [best, f"--data.root={damaged}", "--data.num_workers=1"]
+    with pytest.raises(SystemExit, match=r"^davezoo test: Expected .*_rgb\.npy"):
+        main(["test", *words])
 
 
 def test_unknown_key_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -20,7 +19,7 @@ from davezoo.data.collate import collate
 from davezoo.data.dataset import EpochSampler, EventDataset, FeatureError, Sample, file_names
 from davezoo.data.synthetic import Simulation, is_simulated, write_simulation
 from davezoo.errors import InputError
-from davezoo.structures import FeatureGrid
+from davezoo.structures import Batch, FeatureGrid, to_plain
 
 _Settings = TypeVar("_Settings")
 
@@ -93,7 +92,7 @@ class EventDataModule(LightningDataModule):
         simulation: Simulation | None = None,
         seed: int = 0,
     ) -> None:
-        settings = {k: _to_plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        settings = {k: to_plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         # Loggers get the configuration; equal names in the model's hyperparameters would clash.
         self.save_hyperparameters(settings, logger=False)
@@ -159,7 +158,15 @@ class EventDataModule(LightningDataModule):
         split = self.split_of(stage)
         skipped = self.skipped_videos.get(split, [])
         notes = [f"{len(skipped)} videos of {split} were skipped and count as missed."]
-        return [SIMULATED] * is_simulated(self.root) + notes * bool(skipped)
+        repairs = self.ground_truth(split).repairs.items()
+        oddities = [f"The annotations hold {count} {oddity}." for oddity, count in repairs if count]
+        return [SIMULATED] * is_simulated(self.root) + notes * bool(skipped) + oddities
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move a batch without waiting for it; Lightning would wait for anything but a tensor."""
+        return batch.to(device, non_blocking=True)
 
     def prepare_data(self) -> None:
         """Simulate data if asked to; Lightning calls this on one process."""
@@ -362,15 +369,6 @@ class EventDataModule(LightningDataModule):
                     f"Expected file patterns with {{video}} for the id, got {pattern!r}; correct "
                     "`visual_files` or `audio_files`."
                 )
-
-
-def _to_plain(value: Any) -> Any:
-    """Return a setting as a type that `torch.load(weights_only=True)` accepts."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _restore(kind: type[_Settings], value: Any) -> Any:

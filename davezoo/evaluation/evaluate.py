@@ -52,6 +52,8 @@ def evaluate(
     if output is not None:
         result.write(output)
     sys.stdout.write(result.format_table(per_class))
+    oddities = (f"the annotations hold {n} {what}\n" for what, n in chosen.repairs.items() if n)
+    sys.stdout.writelines(oddities)
 
 
 def choose_split(annotations: Annotations, split: str | None, rules: Protocol) -> Annotations:

@@ -1,4 +1,4 @@
-"""Pictures of detections over time and of mAP over the tIoU threshold, drawn by matplotlib.
+"""Pictures of detections over time, drawn by matplotlib.
 
 Figures are made without `pyplot`: nothing opens a window, no global state is left behind, and
 `figure.savefig("x.png")`, `figure.savefig("x.svg")` and `wandb.Image(figure)` all work. matplotlib
@@ -66,42 +66,6 @@ def timeline(
         axes.axhline(row, color="#dfe4ea", linewidth=0.8, zorder=0)
     count = f"{len(shown)} of {len(detections)} detections with a score of {min_score:g} or more"
     axes.set_title(f"{_shorten(title)}: {count}" if title else count, loc="left", fontsize=10)
-    return _finish(figure, path)
-
-
-def map_curve(
-    map_by_threshold: Mapping[Any, float], title: str = "", path: Path | None = None
-) -> Figure:
-    """Draw mAP in per cent over the temporal IoU threshold, every value written at its point.
-
-    Args:
-        map_by_threshold: mAP (fraction, 0 to 1) of each tIoU threshold, as in
-            `EvaluationResult.to_dict()["map"]`.
-        title: heading of the picture.
-        path: where to save the picture, by its suffix (`.png`, `.svg`, `.pdf`); None to save none.
-
-    Returns:
-        The figure.
-    """
-    thresholds = [float(threshold) for threshold in map_by_threshold]
-    percents = [100.0 * value for value in map_by_threshold.values()]
-    figure, axes = _figure(width=5.0, height=3.2)
-    axes.plot(thresholds, percents, marker="o", color=_DETECTION_COLOR, clip_on=False)
-    for threshold, percent in zip(thresholds, percents, strict=True):
-        axes.annotate(
-            f"{percent:.1f}",
-            (threshold, percent),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axes.set_ylim(0.0, max([10.0, *percents]) * 1.1)
-    axes.set_xticks(thresholds)
-    axes.set_xlabel("tIoU threshold")
-    axes.set_ylabel("mAP, %")
-    axes.grid(axis="y", color="#dfe4ea")
-    axes.set_title(_shorten(title), loc="left", fontsize=10)
     return _finish(figure, path)
 
 

@@ -64,7 +64,11 @@ def count_complexity(detector: Detector, num_steps: int) -> Complexity:
         The counts; UnAV with 1536/1536 inputs and 256 steps gives the 140.79 M and 60.28 G of
         LoCo's Table VII as `layer_parameters` and `layer_macs`.
     """
-    network = copy.deepcopy(detector).to("meta").eval()
+    weights: list[Tensor] = [*detector.parameters(), *detector.buffers()]
+    on_meta = {id(x): x.detach().to("meta") for x in weights}
+    for name in {id(p) for p in detector.parameters()}:
+        on_meta[name] = nn.Parameter(on_meta[name])
+    network = copy.deepcopy(detector, memo=on_meta).eval()  # a copy of the structure alone
     counted: dict[int, int] = {}
     macs = 0
 

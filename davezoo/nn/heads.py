@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from davezoo.errors import InputError
 from davezoo.nn.layers import TemporalConv
 
 
@@ -56,6 +57,11 @@ class DetectionHeads(nn.Module):
         self.regression = _Trunk(in_width, width, 2 * num_classes)
         self.scales = nn.Parameter(torch.ones(num_levels))
         bias = torch.full((num_classes,), -math.log((1 - prior) / prior))
+        if any(not 0 <= index < num_classes for index in absent_classes):
+            raise InputError(
+                f"Expected `absent_classes` to be indices below {num_classes}, got "
+                f"{list(absent_classes)}; correct them."
+            )
         bias[list(absent_classes)] = -math.log((1 - 1e-6) / 1e-6)
         self.classification.out.bias = nn.Parameter(bias)
 

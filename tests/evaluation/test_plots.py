@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from davezoo.evaluation.plots import map_curve, timeline
+from davezoo.evaluation.plots import timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,15 +72,8 @@ def test_labels_are_taken_literally(tmp_path: Path, label: str) -> None:
 )
 def test_format_follows_the_suffix(tmp_path: Path, suffix: str, start: bytes) -> None:
     path = tmp_path / f"curve{suffix}"
-    map_curve({"0.1": 0.6, "0.5": 0.4}, path=path)
+    timeline(DETECTIONS, 10.0, EVENTS, path=path)
     assert path.read_bytes().startswith(start)
-
-
-def test_map_curve_draws_percent_over_threshold() -> None:
-    figure = map_curve({"0.1": 0.61, "0.5": 0.4, "0.9": 0.0}, title="UnAV")
-    line = np.asarray(figure.axes[0].lines[0].get_xydata(), dtype=np.float64)
-    np.testing.assert_allclose(line, np.array([[0.1, 61.0], [0.5, 40.0], [0.9, 0.0]]))
-    assert [text.get_text() for text in figure.axes[0].texts] == ["61.0", "40.0", "0.0"]
 
 
 def test_no_global_state_is_left_behind() -> None:
