@@ -150,7 +150,11 @@ class OurTraining:
         self.model = model.train()
         # What `configure_optimizers` asks a trainer for.
         model.trainer = SimpleNamespace(  # type: ignore[assignment]
-            estimated_stepping_batches=1000, num_training_batches=100, accumulate_grad_batches=1
+            estimated_stepping_batches=1000,
+            num_training_batches=100,
+            accumulate_grad_batches=1,
+            precision="32-true",
+            fit_loop=SimpleNamespace(setup_data=lambda: None),
         )
         recipe: Any = model.configure_optimizers()
         self.optimizer: torch.optim.Optimizer = recipe["optimizer"]
