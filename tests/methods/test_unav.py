@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from davezoo import UnAV
-from davezoo.methods.unav import DependencyBlock, UnAVDetector
+from davezoo.methods.unav import UnAVDetector
+from davezoo.nn.dependency import DependencyBlock
 from davezoo.nn.complexity import count_complexity
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.published import rename
