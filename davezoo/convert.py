@@ -144,8 +144,8 @@ def convert(
         annotations: annotation file to take the class names from; by default the one that the
             configuration names, relative to it. Without one, classes are named `class 0`, ...
     """
-    from davezoo.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
     import davezoo.methods
+    from davezoo.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
     from davezoo.published import convert_state_dict
 
     kind = _METHODS[method]
@@ -167,9 +167,9 @@ def convert(
     odd = sorted(expected.keys() ^ converted.keys()) + sorted(wrong)
     if odd:
         raise CheckpointError(
-            f"Expected {checkpoint} to be {kind.name} with the settings of {config}, got {len(odd)} "
-            f"tensors that do not fit, the first {odd[0]!r}; give the configuration that it was "
-            "trained with, and the right `method`."
+            f"Expected {checkpoint} to be {kind.name} with the settings of {config}, got "
+            f"{len(odd)} tensors that do not fit, the first {odd[0]!r}; give the configuration "
+            "that it was trained with, and the right `method`."
         )
     model.detector.load_state_dict(converted)
     write_checkpoint(output, model, _data_settings(settings, kind) | kind.data)

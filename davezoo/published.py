@@ -92,7 +92,7 @@ def rename(name: str, method: str = "unav") -> str:
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:
     """Return a published tensor in our layout; sequences are channels-last here."""
-    if name.endswith(".taps.weight"):
+    if name.endswith(".taps.weight") and tensor.shape[2:] == (3,):
         return TemporalConv.taps_of(tensor)
     if name.endswith(".conv.weight"):  # depthwise, (C, 1, 3)
         return tensor.unsqueeze(2)

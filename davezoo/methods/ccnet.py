@@ -204,7 +204,11 @@ class CCNetDetector(TwoStreamDetector):
         steps = [max_length // stride for stride in self.strides]
         stretch = None if length_free else steps
         inner = (num_classes, dependency_width)
-        c2f = CoarseToFine(fused, num_heads, stretch, drop_path) if coarse_to_fine else None
+        c2f = (
+            CoarseToFine(fused, num_heads, stretch, drop_path)
+            if coarse_to_fine and num_levels > 1
+            else None
+        )
         f2c = FineToCoarse(fused, num_levels, drop_path) if fine_to_coarse else None
         branch = ChannelBranch(fused, *inner, steps, drop_path) if channel_branch else None
         relate = DependencyBlock(fused, *inner, drop_path) if dependency else None
