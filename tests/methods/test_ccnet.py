@@ -131,8 +131,8 @@ def test_numbers_of_losses_and_gradients(ccnet_model: CCNet, ccnet: Golden) -> N
 def test_numbers_of_optimisation(ccnet_model: CCNet, ccnet: Golden) -> None:
     """Eight steps: learning rate, losses, normaliser, gradient norm.
 
-    Five steps bind closely. Then the run is sensitive: weights changed by one part in a million move
-    the last norms by up to a tenth and the losses by up to a hundredth.
+    Five steps bind closely. Then the run is sensitive: weights changed by one part in a million
+    move the last norms by up to a tenth and the losses by up to a hundredth.
     """
     parameters = list(ccnet_model.detector.parameters())
     groups = [
