@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from davezoo.checkpoints import load
     from davezoo.data import EventDataModule
     from davezoo.evaluation.metric import TemporalMeanAveragePrecision
-    from davezoo.methods import UnAV
+    from davezoo.methods import CCNet, UnAV
     from davezoo.structures import FeatureGrid
 
 _HOMES = {
+    "CCNet": "davezoo.methods",
     "EventDataModule": "davezoo.data",
     "FeatureGrid": "davezoo.structures",
     "TemporalMeanAveragePrecision": "davezoo.evaluation.metric",
@@ -26,6 +27,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CCNet",
     "EventDataModule",
     "FeatureGrid",
     "TemporalMeanAveragePrecision",

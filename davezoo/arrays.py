@@ -27,6 +27,7 @@ def batch_of_arrays(
     grid: FeatureGrid,
     duration: float | None,
     length_tolerance: int,
+    fixed_length: bool = False,
 ) -> Batch:
     """Check and pad the features of one video.
 
@@ -38,6 +39,7 @@ def batch_of_arrays(
         grid: where the steps lie in seconds.
         duration: seconds of the video; None for the end of the last feature window.
         length_tolerance: most steps by which the two may differ; the longer is cut.
+        fixed_length: pad to `max_length` itself, for detectors that take nothing else.
 
     Returns:
         A batch of one video without events.
@@ -65,7 +67,8 @@ def batch_of_arrays(
             "not known."
         )
     num_steps = min(lengths)
-    padded = padded_length(num_steps, max_length, length_multiple)
+    longest = max(num_steps, max_length) if fixed_length else num_steps
+    padded = padded_length(longest, max_length, length_multiple)
     visual, audio = (
         F.pad(streams[name][:num_steps].T.float(), (0, padded - num_steps))[None]
         for name in ("visual", "audio")

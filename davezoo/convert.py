@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +17,11 @@ from davezoo.annotations import read_annotations
 from davezoo.errors import InputError
 
 # Published configuration keys by section -> ours; what is absent keeps our default, which is that
-# of the published UnAV-100 training.
+# of the published training.
 _MODEL_KEYS = {
     ("model", "embd_dim"): "width",
     ("model", "head_dim"): "head_width",
     ("model", "n_head"): "num_heads",
-    ("model", "use_dependency"): "dependency",
     ("opt", "learning_rate"): "learning_rate",
     ("opt", "weight_decay"): "weight_decay",
     ("opt", "warmup_epochs"): "warmup_epochs",
@@ -36,8 +36,8 @@ _DECODING_KEYS = {
     "pre_nms_topk": "max_candidates_per_level",
     "duration_thresh": "min_length",
 }
-# Post-processing that a configuration leaves out: the default table of the published code, which
-# is another than that of its UnAV-100 configuration.
+# Post-processing that a configuration leaves out: the default table of the published codes, which
+# is another than that of their UnAV-100 configurations.
 _TEST_DEFAULTS = {
     "pre_nms_thresh": 0.001,
     "pre_nms_topk": 5000,
@@ -60,7 +60,6 @@ _NMS_KEYS = {
 }
 # Settings under which the published network is another one than ours.
 _FIXED = {
-    ("model", "use_abs_pe"): True,
     ("model", "class_aware"): True,
     ("model", "scale_factor"): 2,
     ("model", "embd_kernel_size"): 3,
@@ -71,6 +70,50 @@ _FIXED = {
     ("dataset", "downsample_rate"): 1,
 }
 
+
+@dataclass(frozen=True)
+class _Method:
+    """Where the configurations of one published code differ from the tables above.
+
+    Args:
+        name: the class of ours.
+        grid: its default time grid.
+        max_length: its default length.
+        model_keys: further keys of the model -> ours.
+        test_defaults: its own defaults of post-processing.
+        fixed: further settings under which its network is another one than ours.
+        data: arguments of EventDataModule that its checkpoints need.
+    """
+
+    name: str
+    grid: dict[str, float]
+    max_length: int
+    model_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    test_defaults: dict[str, Any] = field(default_factory=dict)
+    fixed: dict[tuple[str, str], Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+_METHODS = {
+    "unav": _Method(
+        "UnAV",
+        {"fps": 25, "stride": 8, "window": 24},
+        224,
+        model_keys={("model", "use_dependency"): "dependency"},
+        fixed={("model", "use_abs_pe"): True},
+    ),
+    "ccnet": _Method(
+        "CCNet",
+        {"fps": 16, "stride": 4, "window": 16},
+        256,
+        test_defaults={"iou_threshold": 0.05},
+        data={
+            "visual_files": ["{video}_one_peace_video_finetune.npy"],
+            "audio_files": ["{video}_one_peace_audio.npy"],
+            "padding": "fixed",
+        },
+    ),
+}
 
 _INVENTED_NAMES = (
     "No annotation file was found, so the classes are named `class 0`, ...: give --annotations, or "
@@ -83,7 +126,7 @@ class ConfigError(InputError):
 
 
 def convert(
-    method: Literal["unav"],
+    method: Literal["unav", "ccnet"],
     checkpoint: Path,
     config: Path,
     output: Path,
@@ -101,11 +144,12 @@ def convert(
         annotations: annotation file to take the class names from; by default the one that the
             configuration names, relative to it. Without one, classes are named `class 0`, ...
     """
+    import davezoo.methods
     from davezoo.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
-    from davezoo.methods import UnAV
     from davezoo.published import convert_state_dict
 
-    settings = _read_config(config)
+    kind = _METHODS[method]
+    settings = _read_config(config, kind)
     content = read_checkpoint(checkpoint)
     state = content.get("state_dict_ema" if weights == "ema" else "state_dict")
     if not isinstance(state, Mapping):
@@ -114,27 +158,29 @@ def convert(
             "a checkpoint that the published training wrote, or the other `weights`."
         )
     names = _class_names(settings, config, annotations)
-    model = UnAV(class_names=names, **_model_settings(settings))
-    converted = convert_state_dict(dict(state))
+    model = getattr(davezoo.methods, kind.name)(
+        class_names=names, **_model_settings(settings, kind)
+    )
+    converted = convert_state_dict(dict(state), method)
     expected = model.detector.state_dict()
     wrong = [k for k in expected.keys() & converted if expected[k].shape != converted[k].shape]
     odd = sorted(expected.keys() ^ converted.keys()) + sorted(wrong)
     if odd:
         raise CheckpointError(
-            f"Expected {checkpoint} to be UnAV with the settings of {config}, got {len(odd)} "
-            f"tensors that do not fit, the first {odd[0]!r}; give the configuration that it was "
-            "trained with, and the right `method`."
+            f"Expected {checkpoint} to be {kind.name} with the settings of {config}, got "
+            f"{len(odd)} tensors that do not fit, the first {odd[0]!r}; give the configuration "
+            "that it was trained with, and the right `method`."
         )
     model.detector.load_state_dict(converted)
-    write_checkpoint(output, model, _data_settings(settings))
+    write_checkpoint(output, model, _data_settings(settings, kind) | kind.data)
     sys.stdout.write(
-        f"Wrote {output}: UnAV, {weights} weights, {len(names)} classes.\n"
+        f"Wrote {output}: {kind.name}, {weights} weights, {len(names)} classes.\n"
         + _INVENTED_NAMES * (names[0] == "class 0")
         + f"Next: davezoo test --ckpt_path {output} --data.root DIR\n"
     )
 
 
-def _read_config(path: Path) -> dict[str, dict[str, Any]]:
+def _read_config(path: Path, kind: _Method) -> dict[str, dict[str, Any]]:
     """Return the sections of a published configuration; absent ones are empty."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -153,8 +199,8 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
                 f"Expected `{name}` of {path} to be a mapping, got {type(section).__name__}; "
                 "correct it."
             )
-    sections["test_cfg"] = _TEST_DEFAULTS | sections["test_cfg"]
-    for (section, key), only in _FIXED.items():
+    sections["test_cfg"] = _TEST_DEFAULTS | kind.test_defaults | sections["test_cfg"]
+    for (section, key), only in (_FIXED | kind.fixed).items():
         if sections[section].get(key, only) != only:
             raise ConfigError(
                 f"Expected `{section}.{key}` of {path} to be {only}, got "
@@ -163,11 +209,11 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
     return sections
 
 
-def _model_settings(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the arguments of `UnAV` that a published configuration stands for."""
+def _model_settings(config: dict[str, dict[str, Any]], kind: _Method) -> dict[str, Any]:
+    """Return the arguments of the method that a published configuration stands for."""
     settings = {
         ours: config[section][theirs]
-        for (section, theirs), ours in _MODEL_KEYS.items()
+        for (section, theirs), ours in (_MODEL_KEYS | kind.model_keys).items()
         if theirs in config[section]
     }
     data, model, test = config["dataset"], config["model"], config["test_cfg"]
@@ -179,25 +225,19 @@ def _model_settings(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ranges = data.get("regression_range") or model.get("regression_range")
     if ranges:
         settings["regression_ranges"] = [(float(low), float(high)) for low, high in ranges]
-    return settings | {
-        "nms": nms,
-        "max_length": data.get("max_seq_len", 224),
-        "visual_width": model.get("input_dim_V", 2048),
-        "audio_width": model.get("input_dim_A", 128),
-        "grid": _data_settings(config)["grid"],
-    }
+    return settings | {"nms": nms} | _data_settings(config, kind)
 
 
-def _data_settings(config: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the arguments of `EventDataModule` that a published configuration stands for."""
+def _data_settings(config: dict[str, dict[str, Any]], kind: _Method) -> dict[str, Any]:
+    """Return the arguments that method and `EventDataModule` share."""
     data, model = config["dataset"], config["model"]
     return {
         "grid": {
-            "fps": data.get("default_fps", 25),
-            "stride": data.get("feat_stride", 8),
-            "window": data.get("num_frames", 24),
+            "fps": data.get("default_fps", kind.grid["fps"]),
+            "stride": data.get("feat_stride", kind.grid["stride"]),
+            "window": data.get("num_frames", kind.grid["window"]),
         },
-        "max_length": data.get("max_seq_len", 224),
+        "max_length": data.get("max_seq_len", kind.max_length),
         "visual_width": model.get("input_dim_V", 2048),
         "audio_width": model.get("input_dim_A", 128),
     }

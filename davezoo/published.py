@@ -12,12 +12,15 @@ from davezoo.nn.layers import TemporalConv
 
 _STREAM = {"V": "visual", "A": "audio", "Va": "visual", "Av": "audio"}
 
-# Every name of the published state dict is rewritten by the rules that match, in this order.
-_UNAV_RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+_Rules = list[tuple[str, str | Callable[[re.Match[str]], str]]]
+
+_ENCODER_RULES: _Rules = [
     (r"^module\.", ""),
     (r"^backbone\.embd_norm_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.norms."),
     (r"^backbone\.embd_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.convs."),
     (r"^backbone\.self_att_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.blocks."),
+]
+_UNAV_RULES: _Rules = [
     (r"^backbone\.ori_cross_att_(\w\w)\.", lambda m: f"pyramid.{_STREAM[m[1]]}.0."),
     (
         r"^backbone\.cross_att_(\w\w)\.(\d+)\.",
@@ -26,6 +29,28 @@ _UNAV_RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^dependency_block\.feature_", "neck."),
     (r"^dependency_block\.cooccur_branch\.", "neck.cooccurrence."),
     (r"^dependency_block\.temporal_branch\.", "neck.temporal."),
+]
+_CCNET_RULES: _Rules = [
+    (r"^backbone\.ori_CMI_(\w+)\.", lambda m: f"pyramid.{m[1].lower()}.0."),
+    (
+        r"^backbone\.CMI_(\w+)\.(\d+)\.",
+        lambda m: f"pyramid.{m[1].lower()}.{int(m[2]) + 1}.",
+    ),
+    (r"^backbone\.(\w+)_TCG\.(\d+)\.gate_linear\.conv\.", r"pyramid.\1_gates.\2.to_gate."),
+    (r"^backbone\.(\w+)_TCG\.(\d+)\.(query|key|value|proj)", r"pyramid.\1_gates.\2.attn.\3"),
+    (r"^backbone\.(\w+)_TCG\.", r"pyramid.\1_gates."),
+    # By position: C2F ahead of the dependency block, F2C behind it.
+    (r"^MTGC_block\.C2F_attention\.", "neck.before.block."),
+    (r"^MTGC_block\.C2F_linear\.", "neck.before.linears."),
+    (r"^MTGC_block\.F2C_attention_block\.", "neck.after.blocks."),
+    (r"^MTGC_block\.feature_tem_press\.", "neck.channel_branch.press."),
+    (r"^MTGC_block\.feature_tem_block\.", "neck.channel_branch.linears."),
+    (r"^MTGC_block\.channel_att\.", "neck.channel_branch.blocks."),
+    (r"^MTGC_block\.feature_", "neck.dependency."),
+    (r"^MTGC_block\.cooccur_branch\.", "neck.dependency.cooccurrence."),
+    (r"^MTGC_block\.temporal_branch\.", "neck.dependency.temporal."),
+]
+_BLOCK_RULES: _Rules = [
     (r"^cls_head\.cls_head\.", "heads.classification.out."),
     (r"^cls_head\.head\.", "heads.classification.convs."),
     (r"^cls_head\.norm\.", "heads.classification.norms."),
@@ -46,37 +71,50 @@ _UNAV_RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\.conv\.bias$", ".bias"),
     (r"\.depthwise\.", ".conv."),
 ]
+# Every name of a published state dict is rewritten by the rules that match, in this order.
+_RULES = {
+    "unav": [*_ENCODER_RULES, *_UNAV_RULES, *_BLOCK_RULES],
+    "ccnet": [*_ENCODER_RULES, *_CCNET_RULES, *_BLOCK_RULES],
+}
 
 
-def rename(name: str) -> str:
-    """Return our name of a tensor of the published UnAV."""
-    for pattern, replacement in _UNAV_RULES:
+def rename(name: str, method: str = "unav") -> str:
+    """Return our name of a tensor of a published network.
+
+    Args:
+        name: its name there.
+        method: `unav` or `ccnet`.
+    """
+    for pattern, replacement in _RULES[method]:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:
     """Return a published tensor in our layout; sequences are channels-last here."""
-    if name.endswith(".taps.weight"):
+    if name.endswith(".taps.weight") and tensor.shape[2:] == (3,):
         return TemporalConv.taps_of(tensor)
     if name.endswith(".conv.weight"):  # depthwise, (C, 1, 3)
         return tensor.unsqueeze(2)
-    if tensor.ndim == 3 and tensor.shape[0] == 1:  # norms and gains, (1, C, 1)
+    if re.search(r"norm\w*\.|\.scale$", name):  # norms and gains, (1, C, 1)
         return tensor.flatten()
     return tensor.squeeze(-1) if tensor.ndim == 3 else tensor
 
 
-def convert_state_dict(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn the state dict of the published UnAV network into one of `UnAVDetector`.
+def convert_state_dict(published: dict[str, Tensor], method: str = "unav") -> dict[str, Tensor]:
+    """Turn the state dict of a published network into one of our detector.
 
     Args:
         published: its tensors by name, with or without the `module.` of a parallel wrapper.
+        method: `unav` or `ccnet`.
 
     Returns:
         The same weights under our names and in our layout.
     """
     scales = sorted(name for name in published if re.search(r"reg_head\.scale\.\d+\.scale$", name))
-    renamed = {rename(name): tensor for name, tensor in published.items() if name not in scales}
+    renamed = {
+        rename(name, method): tensor for name, tensor in published.items() if name not in scales
+    }
     converted = {name: _reshape(name, tensor) for name, tensor in renamed.items()}
     by_level = sorted(scales, key=lambda name: int(name.split(".")[-2]))
     if by_level:

@@ -219,6 +219,7 @@ class EventLocalizer(LightningModule, ABC):
             grid or self.grid,
             duration,
             length_tolerance,
+            detector.fixed_length,
         ).to(self.device)
         was_training = self.training
         self.eval()
@@ -269,14 +270,10 @@ class EventLocalizer(LightningModule, ABC):
         return self.metric
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose batches this detector's pyramid cannot take."""
-        multiple = getattr(getattr(self.trainer, "datamodule", None), "length_multiple", 0)
-        if multiple % self.detector.strides[-1]:
-            raise InputError(
-                f"Expected the data's `length_multiple` to be a multiple of the coarsest stride "
-                f"{self.detector.strides[-1]}, got {multiple}; set --data.length_multiple to it "
-                "and --data.max_length to a multiple of it, or use fewer levels."
-            )
+        """Refuse data whose batches this detector cannot take."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "length_multiple"):
+            self.detector.check_batching(data.length_multiple, data.max_length, data.padding)
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""

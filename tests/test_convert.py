@@ -102,28 +102,56 @@ def test_bad_checkpoint(published: Path, content: object, message: str) -> None:
         run(published)
 
 
-@pytest.mark.parametrize(("weights", "average"), [("ema", 69.33), ("raw", 81.30)])
+def test_other_defaults_of_ccnet(golden: Path, published: Path) -> None:
+    import numpy as np
+
+    with np.load(golden / "ccnet" / "golden_small.npz") as arrays:
+        state = {n[3:]: torch.from_numpy(arrays[n]) for n in arrays.files if n.startswith("sd/")}
+    torch.save({"state_dict": state, "state_dict_ema": state}, published / "official.pth.tar")
+    config = {**CONFIG, "dataset": {"num_classes": 5, "max_seq_len": 64}}
+    (published / "official.yaml").write_text(yaml.safe_dump(config))
+    path = run(published, method="ccnet")
+    model = load(path)
+    assert type(model).__name__ == "CCNet"
+    assert (model.grid.fps, model.grid.stride, model.grid.window) == (16, 4, 16)
+    data = torch.load(path, weights_only=True)["datamodule_hyper_parameters"]
+    assert data["padding"] == "fixed"
+    assert data["audio_files"] == ["{video}_one_peace_audio.npy"]
+    with pytest.raises(CheckpointError, match="to be UnAV with the settings"):
+        run(published, method="unav")
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "average", "detections"),
+    [
+        ("unav", "ema", 69.33, "official_detections.json"),
+        ("unav", "raw", 81.30, None),
+        ("ccnet", "raw", 71.04, "official_detections_raw_batch1.json"),
+        ("ccnet", "ema", 9.01, "official_detections_ema_batch1.json"),
+    ],
+)
 def test_score_is_the_published_one(
-    shared: Path, tmp_path: Path, weights: str, average: float
+    shared: Path, tmp_path: Path, method: str, weights: str, average: float, detections: str | None
 ) -> None:
-    folder = shared / "official_tiny" / "unav"
+    folder = shared / "official_tiny" / method
+    config = {"unav": "official.yaml", "ccnet": "tiny_config.yaml"}[method]
     root = folder / "dataset_tiny"
     names = root / "annotations" / "unav100_annotations.json"
     main(
         [
             "convert",
-            "--method=unav",
+            f"--method={method}",
             f"--checkpoint={folder}/official_ckpt.pth.tar",
-            f"--config={folder}/official.yaml",
+            f"--config={folder}/{config}",
             f"--annotations={names}",
             f"--weights={weights}",
-            f"--output={tmp_path}/unav.ckpt",
+            f"--output={tmp_path}/model.ckpt",
         ]
     )
     main(
         [
             "test",
-            f"--ckpt_path={tmp_path}/unav.ckpt",
+            f"--ckpt_path={tmp_path}/model.ckpt",
             f"--data.root={root}",
             "--data.num_workers=0",
             "--data.eval_batch_size=16",  # the published code only has this score one by one
@@ -134,10 +162,10 @@ def test_score_is_the_published_one(
     )
     result = json.loads((tmp_path / "result.json").read_text())
     assert 100 * result["avg_map"] == pytest.approx(average, abs=0.01)
-    if weights == "raw":
+    if detections is None:
         return
     ours = json.loads((tmp_path / "detections.json").read_text())["results"]
-    theirs = json.loads((folder / "official_detections.json").read_text())["results"]
+    theirs = json.loads((folder / detections).read_text())["results"]
     assert ours.keys() == theirs.keys()
     for video, expected in theirs.items():
         assert [x["label"] for x in ours[video]] == [x["label"] for x in expected]

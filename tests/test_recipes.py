@@ -44,6 +44,8 @@ def test_recipe_runs_every_stage(recipe: str, tmp_path: Path) -> None:
         f"--data.root={tmp_path}/data",
         '--data.simulation={"num_train": 4, "num_validation": 2, "num_test": 2, "rgb_width": 8, '
         '"flow_width": 8, "vggish_width": 4, "max_duration": 15}',
+        '--data.visual_files=["{video}_rgb.npy", "{video}_flow.npy"]',  # as they are simulated
+        '--data.audio_files=["{video}_vggish.npy"]',
         "--data.visual_width=16",
         "--data.audio_width=4",
         "--data.batch_size=2",

@@ -1,5 +1,7 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning import Trainer
@@ -142,7 +144,9 @@ def test_settings_that_are_refused(settings: dict[str, object], message: str) ->
 def test_data_for_a_flatter_pyramid_is_refused() -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     module = model()
-    trainer.datamodule = type("Data", (), {"length_multiple": 16})()  # type: ignore[attr-defined]
+    trainer.datamodule = SimpleNamespace(  # type: ignore[attr-defined]
+        length_multiple=16, max_length=64, padding="batch"
+    )
     module.trainer = trainer
     with pytest.raises(ValueError, match="coarsest stride 32, got 16"):
         module.setup("fit")

@@ -1,5 +1,6 @@
 """One file a paper: its detector in plain PyTorch and its LightningModule."""
 
+from davezoo.methods.ccnet import CCNet, CCNetDetector
 from davezoo.methods.unav import UnAV, UnAVDetector
 
-__all__ = ["UnAV", "UnAVDetector"]
+__all__ = ["CCNet", "CCNetDetector", "UnAV", "UnAVDetector"]

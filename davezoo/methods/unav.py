@@ -5,9 +5,8 @@ Large-Scale Benchmark and Baseline", CVPR 2023. Two streams of conv-attention bl
 cross-modal pyramid; a dependency block relates classes within a step and steps within a class; two
 heads answer for every point of the pyramid.
 
-The network is that of the published code, which made the published numbers. One fault is not
-repeated: there, the temporal branch of the dependency block applies the mask of another video when
-a batch holds several (its row `b K + k` takes the mask of video `(b K + k) mod B`).
+The network is that of the published code, which made the published numbers, but for the mask of its
+dependency block (`nn.dependency` tells).
 """
 
 from __future__ import annotations
@@ -15,80 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
-
-from davezoo.nn.attention import ConvAttentionBlock
-from davezoo.nn.detector import Detector
-from davezoo.nn.encoder import TwoStreamEncoder
+from davezoo.nn.dependency import DependencyBlock
 from davezoo.nn.heads import DetectionHeads
-from davezoo.nn.layers import TemporalConv
 from davezoo.nn.pyramid import CrossModalPyramid
-from davezoo.structures import FeatureGrid, Predictions
+from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
+from davezoo.structures import FeatureGrid
 from davezoo.task import EventLocalizer
 
 UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
-REGRESSION_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
 
-class DependencyBlock(nn.Module):
-    """Relate events: classes that occur together, and steps of one class.
-
-    The fused features are expanded to `inner_width` channels a class. A temporal branch attends
-    over the steps of each class, a co-occurrence branch over the classes of each step (with
-    convolutions over neighbouring class indices, as published); their sum is squeezed back and
-    replaces the fused features.
-
-    Args:
-        width: channels of the fused features.
-        num_classes: classes.
-        inner_width: channels of each class.
-        drop_path: rate of stochastic depth while training.
-    """
-
-    def __init__(
-        self, width: int, num_classes: int, inner_width: int = 128, drop_path: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.inner_width = inner_width
-        self.expand = TemporalConv(width, num_classes * inner_width)
-        self.squeeze = TemporalConv(num_classes * inner_width, width)
-        self.temporal, self.cooccurrence = (
-            ConvAttentionBlock(inner_width, num_heads=1, mlp_ratio=1, drop_path=drop_path)
-            for _ in range(2)
-        )
-
-    def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return (B, P, C) from the fused pyramid (B, P, C), its mask (B, P) and level lengths."""
-        x = F.relu(self.expand(x, mask, lengths))
-        x = x.reshape(*mask.shape, self.num_classes, self.inner_width)  # (B, P, K, C)
-        sizes = list(lengths)
-        levels = zip(torch.split(x, sizes, 1), torch.split(mask, sizes, 1), strict=True)
-        # Both branches by level, for the memory: what is larger than 32 MB comes fresh from the
-        # system each time on Linux, and took a quarter of a training step to arrive.
-        related = [self._over_time(*level) + self._over_classes(*level) for level in levels]
-        out: Tensor = self.squeeze(torch.cat(related, dim=1).flatten(2), mask, lengths)
-        return out
-
-    def _over_time(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attend over the steps of one level, every class on its own: (B, T_l, K, C)."""
-        rows = x.transpose(1, 2).flatten(0, 1)  # (B K, T_l, C)
-        row_mask = mask.repeat_interleave(self.num_classes, dim=0)  # (B K, T_l)
-        rows = self.temporal(rows, rows, row_mask, key_mask=row_mask)
-        by_class: Tensor = rows.reshape(-1, self.num_classes, *rows.shape[1:])
-        return by_class.transpose(1, 2)
-
-    def _over_classes(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attend over the classes of every step of one level: (B, T_l, K, C)."""
-        rows = x.flatten(0, 1)  # (B T_l, K, C)
-        row_mask = mask.flatten()[:, None].expand(-1, self.num_classes)
-        related: Tensor = self.cooccurrence(rows, rows, row_mask)
-        return related.view_as(x)
-
-
-class UnAVDetector(Detector):
+class UnAVDetector(TwoStreamDetector):
     """The network of UnAV.
 
     Args:
@@ -127,21 +63,18 @@ class UnAVDetector(Detector):
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
     ) -> None:
-        num_levels = len(regression_ranges)
-        strides = [2**level for level in range(num_levels)]
         super().__init__(
-            visual_width, audio_width, num_classes, max_length, strides, regression_ranges
-        )
-        self.encoder = TwoStreamEncoder(
             visual_width,
             audio_width,
-            width,
-            num_heads=num_heads,
-            num_blocks=num_unimodal_blocks,
+            num_classes,
             max_length=max_length,
-            length_multiple=strides[-1],
+            width=width,
+            num_heads=num_heads,
+            num_unimodal_blocks=num_unimodal_blocks,
+            regression_ranges=regression_ranges,
             drop_path=drop_path,
         )
+        num_levels = len(self.strides)
         self.pyramid = CrossModalPyramid(width, num_heads, num_levels, drop_path)
         self.neck = (
             DependencyBlock(2 * width, num_classes, dependency_width, drop_path)
@@ -156,23 +89,6 @@ class UnAVDetector(Detector):
             prior=prior,
             absent_classes=absent_classes,
         )
-
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
-        """Detect events; see `Detector.forward`.
-
-        `features` of the result holds `visual` and `audio`, lists of (B, T_l, C) over levels, and
-        `fused`, (B, P, 2 C), what the heads read.
-        """
-        self.check_shapes(visual, audio, mask)
-        visuals, audios, masks = self.pyramid(*self.encoder(visual, audio, mask), mask)
-        lengths = [level.shape[1] for level in visuals]
-        fused = torch.cat([torch.cat(visuals, dim=1), torch.cat(audios, dim=1)], dim=-1)
-        point_mask = torch.cat(masks, dim=1)
-        if self.neck is not None:
-            fused = self.neck(fused, point_mask, lengths)
-        logits, offsets = self.heads(fused, point_mask, lengths)
-        features = {"visual": visuals, "audio": audios, "fused": fused}
-        return Predictions(logits, offsets, masks, features)
 
 
 class UnAV(EventLocalizer):

@@ -25,8 +25,11 @@ class _Projection(nn.Module):
         self.linear = nn.Linear(width, width)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.linear(self.norm(self.conv(x)))
+    def forward(self, x: Tensor, content_mask: Tensor | None = None) -> Tensor:
+        x = self.conv(x)
+        if content_mask is not None:
+            x = x * content_mask.unsqueeze(-1)
+        out: Tensor = self.linear(self.norm(x))
         return out
 
 
@@ -53,21 +56,33 @@ class ConvAttention(nn.Module):
         self.out = nn.Linear(width, width)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, y: Tensor, key_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        key_mask: Tensor | None = None,
+        content_mask: Tensor | None = None,
+    ) -> Tensor:
         """Let `y` ask and `x` answer.
 
         Args:
             x: source of keys and values, (N, T, C).
             y: source of queries, (N, T, C).
             key_mask: steps that may be attended, (N, T / stride), or None for all.
+            content_mask: steps that hold something, (N, T / stride), or None for all. The others
+                are attended like any, as empty ones: their key is what zeros become behind the
+                convolution, their value is zero (the published gates of CCNet).
 
         Returns:
             (N, T / stride, C).
         """
         heads = (self.num_heads, x.shape[-1] // self.num_heads)
+        values = self.value(x)
+        if content_mask is not None:
+            values = values * content_mask.unsqueeze(-1)
         query, key, value = (
-            projection(source).reshape(len(x), -1, *heads).transpose(1, 2)
-            for projection, source in ((self.query, y), (self.key, x), (self.value, x))
+            rows.reshape(len(x), -1, *heads).transpose(1, 2)
+            for rows in (self.query(y), self.key(x, content_mask), values)
         )  # (N, H, T, C / H)
         allowed = None if key_mask is None else key_mask[:, None, None, :]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
@@ -86,6 +101,7 @@ class ConvAttentionBlock(nn.Module):
         num_heads: attention heads.
         stride: 2 halves the number of steps; the skip is then a max-pool over three steps.
         mlp_ratio: hidden width of the perceptron over `width`.
+        mlp_width: hidden width itself, in place of the ratio.
         drop_path: rate of stochastic depth while training.
     """
 
@@ -96,6 +112,7 @@ class ConvAttentionBlock(nn.Module):
         *,
         stride: int = 1,
         mlp_ratio: int = 4,
+        mlp_width: int | None = None,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -104,7 +121,8 @@ class ConvAttentionBlock(nn.Module):
         self.norm_y = nn.LayerNorm(width)
         self.attention = ConvAttention(width, num_heads, stride)
         self.norm_mlp = nn.LayerNorm(width)
-        hidden, out = nn.Linear(width, mlp_ratio * width), nn.Linear(mlp_ratio * width, width)
+        inner = mlp_ratio * width if mlp_width is None else mlp_width
+        hidden, out = nn.Linear(width, inner), nn.Linear(inner, width)
         nn.init.zeros_(hidden.bias)
         nn.init.zeros_(out.bias)
         self.mlp = nn.Sequential(hidden, nn.GELU(), out)

@@ -25,7 +25,12 @@ class Detector(nn.Module, ABC):
         strides: grid steps from one point to the next, one a level.
         regression_ranges: least and greatest of the larger distance to start or end, in grid
             steps, that each level answers for.
+
+    Attributes:
+        fixed_length: whether every batch must be padded to exactly `max_length` steps.
     """
+
+    fixed_length: bool = False
 
     def __init__(
         self,
@@ -101,4 +106,51 @@ class Detector(nn.Module, ABC):
             raise ValueError(
                 f"Expected T to be a multiple of the coarsest stride {self.strides[-1]}, got "
                 f"{visual.shape[2]}; pad the batch (EventDataModule's `length_multiple`)."
+            )
+        self.check_length(visual.shape[2])
+
+    def check_length(self, num_steps: int) -> None:
+        """Refuse videos that a detector of fixed length has no weights for.
+
+        Args:
+            num_steps: padded steps of a batch.
+
+        Raises:
+            InputError: naming the remedy.
+        """
+        if self.fixed_length and num_steps != self.max_length:
+            remedy = (
+                "pad the batch to it (EventDataModule's `padding: fixed`)"
+                if num_steps < self.max_length
+                else "cut longer videos into pieces, or train with a larger `max_length` or a "
+                "variant without a fixed length (CCNet: `length_free`)"
+            )
+            raise InputError(
+                f"Expected T to be exactly {self.max_length}, the length in the weights of "
+                f"{type(self).__name__}, got {num_steps}; {remedy}."
+            )
+
+    def check_batching(self, length_multiple: int, max_length: int, padding: str) -> None:
+        """Refuse the settings of a data module whose batches this detector cannot take.
+
+        Args:
+            length_multiple: what the number of steps of a batch is a multiple of.
+            max_length: steps that short videos may be padded to.
+            padding: `fixed` if they always are.
+
+        Raises:
+            InputError: naming the remedy.
+        """
+        if length_multiple % self.strides[-1]:
+            raise InputError(
+                f"Expected the data's `length_multiple` to be a multiple of the coarsest stride "
+                f"{self.strides[-1]}, got {length_multiple}; set --data.length_multiple to it "
+                "and --data.max_length to a multiple of it, or use fewer levels."
+            )
+        if self.fixed_length and (padding, max_length) != ("fixed", self.max_length):
+            raise InputError(
+                f"Expected the data's `padding` to be 'fixed' and its `max_length` to be "
+                f"{self.max_length}, the length in the weights of {type(self).__name__}, got "
+                f"{padding!r} and {max_length}; set --data.padding=fixed and "
+                f"--data.max_length={self.max_length}."
             )

@@ -25,11 +25,11 @@ class CrossModalPyramid(nn.Module):
 
     def __init__(self, width: int, num_heads: int, num_levels: int, drop_path: float) -> None:
         super().__init__()
-        strides = [1] + [2] * (num_levels - 1)
+        self.strides = [1] + [2] * (num_levels - 1)
         self.visual, self.audio = (
             nn.ModuleList(
                 ConvAttentionBlock(width, num_heads, stride=stride, drop_path=drop_path)
-                for stride in strides
+                for stride in self.strides
             )
             for _ in range(2)
         )
@@ -48,13 +48,26 @@ class CrossModalPyramid(nn.Module):
             Three lists over levels: (B, T_l, C), (B, T_l, C), (B, T_l).
         """
         visuals, audios, masks = [], [], []
-        for block_visual, block_audio in zip(self.visual, self.audio, strict=True):
-            mask = mask[:, :: block_visual.stride]
-            visual, audio = (
-                block_visual(visual, audio, mask, key_mask=mask),
-                block_audio(audio, visual, mask, key_mask=mask),
-            )
+        for level, stride in enumerate(self.strides):
+            mask = mask[:, ::stride]
+            visual, audio = self.step(level, visual, audio, mask)
             visuals.append(visual)
             audios.append(audio)
             masks.append(mask)
         return visuals, audios, masks
+
+    def step(
+        self, level: int, visual: Tensor, audio: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return both streams (B, T_l, C) of a level from those of the level before.
+
+        Args:
+            level: the level to make; the first keeps the number of steps.
+            visual: (B, T_l or 2 T_l, C).
+            audio: (B, T_l or 2 T_l, C).
+            mask: valid steps of the new level, (B, T_l).
+        """
+        return (
+            self.visual[level](visual, audio, mask, key_mask=mask),
+            self.audio[level](audio, visual, mask, key_mask=mask),
+        )

@@ -1,6 +1,8 @@
-"""The golden UnAV: weights, inputs and outputs of the published code on a small configuration."""
+"""The golden networks: weights, inputs and outputs of the published codes at small size."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from davezoo import UnAV
+from davezoo import CCNet, UnAV
+from davezoo.nn.dependency import DependencyBlock
 from davezoo.published import convert_state_dict
-from davezoo.structures import Batch, FeatureGrid
-
-GRID = FeatureGrid(fps=25, stride=8, window=24)
+from davezoo.structures import Batch, FeatureGrid, Predictions
+from davezoo.task import EventLocalizer
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Golden:
 
     arrays: dict[str, np.ndarray]
     notes: dict[str, object]
+    grid: FeatureGrid
 
     def __call__(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
@@ -51,7 +54,7 @@ class Golden:
             labels=labels,
             video_ids=videos,
             durations=[float(self(f"in/{video}/duration")) for video in videos],
-            grids=[GRID] * len(videos),
+            grids=[self.grid] * len(videos),
         )
 
 
@@ -60,7 +63,8 @@ def unav(golden: Path) -> Golden:
     """Golden arrays of UnAV."""
     with np.load(golden / "unav" / "golden_small.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return Golden(arrays, json.loads((golden / "unav" / "golden_small.json").read_text()))
+    grid = FeatureGrid(fps=25, stride=8, window=24)
+    return Golden(arrays, json.loads((golden / "unav" / "golden_small.json").read_text()), grid)
 
 
 @pytest.fixture
@@ -71,3 +75,74 @@ def model(unav: Golden) -> UnAV:
     model = UnAV([*"abcde"], visual_width=24, audio_width=16, **settings)
     model.detector.load_state_dict(convert_state_dict(published))
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def ccnet(golden: Path) -> Golden:
+    """Golden arrays of CCNet."""
+    with np.load(golden / "ccnet" / "golden_small.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return Golden(arrays, {}, FeatureGrid(fps=16, stride=4, window=16))
+
+
+@pytest.fixture
+def ccnet_model(ccnet: Golden) -> CCNet:
+    """CCNet with the golden weights; no path is dropped, as when the arrays were made."""
+    published = {name[3:]: ccnet(name).float() for name in ccnet.names("sd/")}
+    settings = {"width": 32, "head_width": 32, "max_length": 64, "drop_path": 0.0}
+    model = CCNet([*"abcde"], visual_width=24, audio_width=16, **settings)
+    model.detector.load_state_dict(convert_state_dict(published, "ccnet"))
+    return model.eval()
+
+
+@contextmanager
+def published_mask_fault(model: EventLocalizer) -> Iterator[None]:
+    """Give the temporal branch the mask of another video, as the published code does."""
+    block = next(module for module in model.modules() if isinstance(module, DependencyBlock))
+
+    def over_time(x: Tensor, mask: Tensor) -> Tensor:
+        rows = x.transpose(1, 2).flatten(0, 1)
+        row_mask = mask.repeat(block.num_classes, 1)  # whole batch after whole batch
+        rows = block.temporal(rows, rows, row_mask, key_mask=row_mask)
+        return rows.unflatten(0, (-1, block.num_classes)).transpose(1, 2)
+
+    block._over_time = over_time  # type: ignore[method-assign]
+    yield
+    del block._over_time  # type: ignore[method-assign]
+
+
+def compare(golden: Golden, run: str, predictions: Predictions) -> None:
+    for level, (logits, offsets) in enumerate(
+        zip(predictions.logits, predictions.offsets, strict=True)
+    ):
+        steps = logits.shape[1]
+        expected = golden(f"{run}/cls_l{level}")[:, :steps]
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+        expected = golden(f"{run}/off_l{level}")[:, :steps]
+        torch.testing.assert_close(offsets, expected, atol=1e-4, rtol=0)
+
+
+def run(model: EventLocalizer, golden: Golden, videos: list[str], length: int) -> Predictions:
+    batch = golden.batch(videos, length)
+    with torch.no_grad():
+        return model(batch.visual, batch.audio, batch.mask)
+
+
+def losses_and_gradients(
+    model: EventLocalizer, golden: Golden, videos: list[str]
+) -> dict[str, Tensor]:
+    model.train()
+    model.zero_grad()
+    batch = golden.batch(videos, 64)
+    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+    torch.stack(list(losses.values())).sum().backward()
+    return {name: x.detach().double() for name, x in losses.items()}
+
+
+def published_gradients(model: EventLocalizer) -> dict[str, Tensor]:
+    """Return our gradients by their published names."""
+    gradients = {name: p.grad for name, p in model.detector.named_parameters()}
+    scales = gradients.pop("heads.scales")
+    assert scales is not None
+    by_level = {f"reg_head.scale.{level}.scale": g for level, g in enumerate(scales)}
+    return {**{k: v for k, v in gradients.items() if v is not None}, **by_level}

@@ -1,8 +1,5 @@
 """UnAV against the arrays of the published code, and its properties."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,50 +7,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from davezoo import UnAV
-from davezoo.methods.unav import DependencyBlock, UnAVDetector
+from davezoo.methods.unav import UnAVDetector
 from davezoo.nn.complexity import count_complexity
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.published import rename
 from davezoo.schedules import warmup_cosine
 from davezoo.structures import Predictions
-from tests.methods.conftest import Golden
+from tests.methods.conftest import (
+    Golden,
+    compare,
+    losses_and_gradients,
+    published_gradients,
+    published_mask_fault,
+    run,
+)
 
 SMALL = {"width": 32, "head_width": 32, "max_length": 64, "drop_path": 0.0}
 NAMES = [*"abcde"]
-
-
-@contextmanager
-def published_mask_fault(model: UnAV) -> Iterator[None]:
-    """Give the temporal branch the mask of another video, as the published code does."""
-    block = model.detector.neck
-    assert isinstance(block, DependencyBlock)
-
-    def over_time(x: Tensor, mask: Tensor) -> Tensor:
-        rows = x.transpose(1, 2).flatten(0, 1)
-        row_mask = mask.repeat(block.num_classes, 1)  # whole batch after whole batch
-        rows = block.temporal(rows, rows, row_mask, key_mask=row_mask)
-        return rows.unflatten(0, (-1, block.num_classes)).transpose(1, 2)
-
-    block._over_time = over_time  # type: ignore[method-assign]
-    yield
-    del block._over_time  # type: ignore[method-assign]
-
-
-def compare(unav: Golden, run: str, predictions: Predictions) -> None:
-    for level, (logits, offsets) in enumerate(
-        zip(predictions.logits, predictions.offsets, strict=True)
-    ):
-        steps = logits.shape[1]
-        expected = unav(f"{run}/cls_l{level}")[:, :steps]
-        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
-        expected = unav(f"{run}/off_l{level}")[:, :steps]
-        torch.testing.assert_close(offsets, expected, atol=1e-4, rtol=0)
-
-
-def run(model: UnAV, unav: Golden, videos: list[str], length: int) -> Predictions:
-    batch = unav.batch(videos, length)
-    with torch.no_grad():
-        return model(batch.visual, batch.audio, batch.mask)
 
 
 # Numbers -----------------------------------------------------------------------------------------
@@ -103,24 +73,6 @@ def test_numbers_of_targets(model: UnAV, unav: Golden) -> None:
     video, point, event = targets.positive.nonzero(as_tuple=True)
     offsets[video, point, batch.labels[video, event]] = targets.distances[video, point, event]
     assert torch.equal(offsets, unav("tgt/off"))
-
-
-def losses_and_gradients(model: UnAV, unav: Golden, videos: list[str]) -> dict[str, Tensor]:
-    model.train()
-    model.zero_grad()
-    batch = unav.batch(videos, 64)
-    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
-    torch.stack(list(losses.values())).sum().backward()
-    return {name: x.detach().double() for name, x in losses.items()}
-
-
-def published_gradients(model: UnAV) -> dict[str, Tensor]:
-    """Return our gradients by their published names."""
-    gradients = {name: p.grad for name, p in model.detector.named_parameters()}
-    scales = gradients.pop("heads.scales")
-    assert scales is not None
-    by_level = {f"reg_head.scale.{level}.scale": g for level, g in enumerate(scales)}
-    return {**{k: v for k, v in gradients.items() if v is not None}, **by_level}
 
 
 @pytest.mark.parametrize("videos", [["v0"], ["v1"], ["v2"], ["v0", "v1", "v2"]], ids="-".join)

@@ -118,3 +118,30 @@ def test_biases_start_at_zero():
     biases = {n: p for n, p in ConvAttentionBlock(8, 2).named_parameters() if n.endswith("bias")}
     assert len(biases) == 3 + 3 + 3 + 1 + 2
     assert not any(bias.any() for bias in biases.values())
+
+
+def test_steps_without_content_share_in_the_softmax():
+    """Where nothing is, the key is that of zeros and the value is zero."""
+    torch.manual_seed(0)
+    attention = ConvAttention(8, 2).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, y, mask = inputs([9, 4], 12, 8)
+    found = attention(x, y, content_mask=mask)
+
+    def keys(projection):
+        return projection.linear(projection.norm(projection.conv(x) * mask[..., None]))
+
+    query, key = attention.query(y), keys(attention.key)
+    value = attention.value(x) * mask[..., None]
+    split = [z.unflatten(-1, (2, 4)).transpose(1, 2) for z in (query, key, value)]
+    weights = (split[0] @ split[1].transpose(2, 3) / 2).softmax(-1)
+    expected = attention.out((weights @ split[2]).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(found, expected)
+    full = torch.ones_like(mask)
+    torch.testing.assert_close(attention(x, y, content_mask=full), attention(x, y))
+
+
+def test_width_of_the_perceptron():
+    assert ConvAttentionBlock(8, 2, mlp_width=3).mlp[0].weight.shape == (3, 8)
+    assert ConvAttentionBlock(8, 2, mlp_ratio=2).mlp[0].weight.shape == (16, 8)

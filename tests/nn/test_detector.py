@@ -63,3 +63,25 @@ def test_inputs_that_fit(steps):
 
 def test_no_losses_of_its_own():
     assert TinyDetector().auxiliary_losses(Predictions([], [], []), None) == {}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "batching", "message"),
+    [
+        (False, (3, 8, "batch"), "coarsest stride 2, got 3"),
+        (True, (2, 8, "batch"), "'batch' and 8; set --data.padding=fixed and --data.max_length=8"),
+        (True, (2, 16, "fixed"), "got 'fixed' and 16"),
+    ],
+)
+def test_data_that_do_not_fit(fixed, batching, message):
+    detector = TinyDetector()
+    detector.fixed_length = fixed
+    with pytest.raises(ValueError, match=message):
+        detector.check_batching(*batching)
+
+
+def test_data_that_fit():
+    detector = TinyDetector()
+    detector.check_batching(4, 16, "batch")
+    detector.fixed_length = True
+    detector.check_batching(2, 8, "fixed")

@@ -1,0 +1,89 @@
+"""The detector that UnAV introduced and later methods build on: encoder, pyramid, neck, heads.
+
+Reference:
+    Geng et al., "Dense-Localizing Audio-Visual Events in Untrimmed Videos" (UnAV), CVPR 2023,
+    section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from davezoo.nn.detector import Detector
+from davezoo.nn.encoder import TwoStreamEncoder
+from davezoo.nn.heads import DetectionHeads
+from davezoo.nn.pyramid import CrossModalPyramid
+from davezoo.structures import Predictions
+
+REGRESSION_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+
+
+class TwoStreamDetector(Detector):
+    """Two encoded streams meet in a pyramid; what is fused goes through a neck to the heads.
+
+    Makes the encoder; a subclass sets `pyramid`, `neck` (None for nothing) and `heads`.
+
+    Args:
+        visual_width: width of the visual features.
+        audio_width: width of the audio features.
+        num_classes: classes.
+        max_length: steps of the position table.
+        width: channels of each stream.
+        num_heads: attention heads.
+        num_unimodal_blocks: self-attention blocks of each stream.
+        regression_ranges: range of distances of each level, in grid steps; their number is the
+            number of levels, each coarser by two.
+        drop_path: rate of stochastic depth while training.
+    """
+
+    pyramid: CrossModalPyramid
+    neck: nn.Module | None
+    heads: DetectionHeads
+
+    def __init__(
+        self,
+        visual_width: int,
+        audio_width: int,
+        num_classes: int,
+        *,
+        max_length: int,
+        width: int,
+        num_heads: int,
+        num_unimodal_blocks: int,
+        regression_ranges: Sequence[tuple[float, float]],
+        drop_path: float,
+    ) -> None:
+        strides = [2**level for level in range(len(regression_ranges))]
+        super().__init__(
+            visual_width, audio_width, num_classes, max_length, strides, regression_ranges
+        )
+        self.encoder = TwoStreamEncoder(
+            visual_width,
+            audio_width,
+            width,
+            num_heads=num_heads,
+            num_blocks=num_unimodal_blocks,
+            max_length=max_length,
+            length_multiple=strides[-1],
+            drop_path=drop_path,
+        )
+
+    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+        """Detect events; see `Detector.forward`.
+
+        `features` of the result holds `visual` and `audio`, lists of (B, T_l, C) over levels, and
+        `fused`, (B, P, 2 C), what the heads read.
+        """
+        self.check_shapes(visual, audio, mask)
+        visuals, audios, masks = self.pyramid(*self.encoder(visual, audio, mask), mask)
+        lengths = [level.shape[1] for level in visuals]
+        fused = torch.cat([torch.cat(visuals, dim=1), torch.cat(audios, dim=1)], dim=-1)
+        point_mask = torch.cat(masks, dim=1)
+        if self.neck is not None:
+            fused = self.neck(fused, point_mask, lengths)
+        logits, offsets = self.heads(fused, point_mask, lengths)
+        features = {"visual": visuals, "audio": audios, "fused": fused}
+        return Predictions(logits, offsets, masks, features)

@@ -1,0 +1,62 @@
+"""The common shape of UnAV and its kin: parts in order, lengths refused where they are fixed."""
+
+import pytest
+import torch
+
+from davezoo.nn.heads import DetectionHeads
+from davezoo.nn.pyramid import CrossModalPyramid
+from davezoo.nn.two_stream import TwoStreamDetector
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, x, mask, lengths):
+        return 2 * x
+
+
+def make(neck=None):
+    torch.manual_seed(0)
+    detector = TwoStreamDetector(
+        3,
+        2,
+        4,
+        max_length=8,
+        width=6,
+        num_heads=2,
+        num_unimodal_blocks=1,
+        regression_ranges=[(0, 4), (4, 100)],
+        drop_path=0.0,
+    )
+    detector.pyramid = CrossModalPyramid(6, 2, 2, 0.0)
+    detector.neck = neck
+    detector.heads = DetectionHeads(12, 5, 4, 2)
+    return detector.eval()
+
+
+def inputs(steps):
+    torch.manual_seed(1)
+    return torch.randn(2, 3, steps), torch.randn(2, 2, steps), torch.ones(2, steps).bool()
+
+
+def test_shapes():
+    predictions = make()(*inputs(8))
+    assert [x.shape for x in predictions.logits] == [(2, 8, 4), (2, 4, 4)]
+    assert [x.shape for x in predictions.offsets] == [(2, 8, 4, 2), (2, 4, 4, 2)]
+    assert predictions.features["fused"].shape == (2, 12, 12)
+
+
+def test_neck_stands_between_pyramid_and_heads():
+    plain, doubled = make()(*inputs(8)), make(Doubled())(*inputs(8))
+    torch.testing.assert_close(doubled.features["fused"], 2 * plain.features["fused"])
+    torch.testing.assert_close(doubled.features["visual"], plain.features["visual"])
+    assert not torch.allclose(doubled.logits[0], plain.logits[0])
+
+
+def test_fixed_length_is_a_matter_of_the_subclass():
+    detector = make()
+    detector(*inputs(16))
+    detector.fixed_length = True
+    detector(*inputs(8))
+    with pytest.raises(ValueError, match=r"T to be exactly 8.*got 16; cut longer videos"):
+        detector(*inputs(16))
+    with pytest.raises(ValueError, match=r"T to be exactly 8.*got 4; pad the batch"):
+        detector(*inputs(4))
