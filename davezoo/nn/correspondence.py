@@ -118,7 +118,8 @@ class CorrespondenceCorrection(nn.Module):
             weight = valid @ target
             near = target * valid.unsqueeze(1)  # (B, T, T)
             attraction = (asked * (near @ other)).sum(-1)
-        loss = (weight * total.view(mask.shape) - attraction) * valid
+        total = total.view(mask.shape).masked_fill(~mask, 0)
+        loss = (weight * total - attraction) * valid
         mean: Tensor = loss.sum() / count
         return mean
 

@@ -24,8 +24,8 @@ class Windows(NamedTuple):
     """Where each head looks instead of each base window.
 
     Args:
-        sizes: steps of the level that a window covers, (N, H, T / W), float32.
-        offsets: steps of the level by which its centre is moved, (N, H, T / W), float32.
+        sizes: steps of the level that a window covers, (N, H, T / W), at least float32.
+        offsets: steps of the level by which its centre is moved, (N, H, T / W), at least float32.
     """
 
     sizes: Tensor
@@ -102,7 +102,8 @@ class WindowAttention(ConvAttention):
         rows = torch.unflatten(key.transpose(1, 2).flatten(2), 1, (-1, size))  # (N, S / W, W, C)
         total = (rows * present.unsqueeze(-1)).sum(2)
         mean = total / present.sum(2).clamp(min=1).unsqueeze(-1)
-        predicted = predictor(F.leaky_relu(mean)).float()  # half precision cannot tell positions
+        # Half precision cannot tell positions in a long video.
+        predicted = predictor(F.leaky_relu(mean)).to(torch.promote_types(key.dtype, torch.float32))
         scale, shift = torch.unflatten(predicted, -1, (2, -1)).permute(
             2, 0, 3, 1
         )  # (N, H, S / W) each
