@@ -91,9 +91,12 @@ class DepthwiseConv(nn.Conv2d):
             x: (B, T, C), or a pyramid (B, P, C).
             lengths: steps of each level of a pyramid; they do not see each other.
         """
-        if lengths is not None:
-            levels = torch.split(x, list(lengths), dim=1)
-            return torch.cat([self(level) for level in levels], dim=1)
+        if lengths is None:
+            return self._convolve(x)
+        levels = torch.split(x, list(lengths), dim=1)
+        return torch.cat([self._convolve(level) for level in levels], dim=1)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
 
 
