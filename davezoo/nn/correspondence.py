@@ -38,9 +38,9 @@ class CorrespondenceCorrection(nn.Module):
     - `diagonal`: 1 on the diagonal.
 
     The loss is the mean over the rows of -sum_j G_ij log softmax_j(S_ij), and over both directions.
-    G itself is never laid out over the batch: what the loss needs of it are sums over the steps of
-    one video, or over all steps alike. Only the similarities S are (B T)^2. Padded steps are neither
-    asked nor offered; all arithmetic is float32, also under autocast.
+    G is never laid out over the batch: what the loss needs of it are sums over the steps of one
+    video, or over all steps alike; only the similarities S are (B T)^2. Padded steps are neither
+    asked nor offered. All arithmetic is float32, also under autocast.
 
     Temperature and sigma are learned as logarithms and put back into their limits before each use
     in training: beyond a barrier at sigma of some 70 steps the loss would fall to zero.
