@@ -36,7 +36,7 @@ class AdaptiveAttention(nn.Module):
                 f"width {width}; change the width."
             )
         self.num_heads = num_heads
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.key, self.value, self.out = (linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Mix (M, B, 1 + T, C), the M streams one after the other, each behind its summary vector.
@@ -87,9 +87,9 @@ class AlignmentLayer(nn.Module):
             {
                 name: nn.Sequential(
                     nn.LayerNorm(width),
-                    nn.Linear(width, 4 * width),
+                    linear(width, 4 * width),
                     nn.GELU(),
-                    nn.Linear(4 * width, width),
+                    linear(4 * width, width),
                 )
                 for name in streams
             }
@@ -139,11 +139,11 @@ class AdaptiveAlignment(nn.Module):
         self.attend = attend
         self.length_free = length_free
         self.num_repeats = num_layers if share_layers else 1
-        self.projections = nn.ModuleDict({name: nn.Linear(widths[name], width) for name in streams})
+        self.projections = nn.ModuleDict({name: linear(widths[name], width) for name in streams})
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in streams})
         self.outs = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width))
+                name: nn.Sequential(linear(width, width), nn.ReLU(), nn.LayerNorm(width))
                 for name in streams
             }
         )
@@ -158,7 +158,6 @@ class AdaptiveAlignment(nn.Module):
                 self.code = SinusoidalPositions(width, max_length, length_multiple)
             else:
                 self.positions = _rows(streams, 1 + max_length, width)
-        self.apply(_initialise)
 
     def forward(
         self, streams: dict[str, Tensor], mask: Tensor
@@ -195,8 +194,8 @@ class AdaptiveAlignment(nn.Module):
         summary = self.summaries[name].expand(len(x), 1, -1)
         if self.length_free:
             x = x + self.code(mask)
-            return torch.cat([summary, x], dim=1) + self.types[name]
-        return torch.cat([summary, x], dim=1) + self.positions[name] + self.types[name]
+        behind: Tensor = torch.cat([summary, x], dim=1) + self.types[name]
+        return behind if self.length_free else behind + self.positions[name]
 
 
 def _rows(streams: list[str], num_rows: int, width: int) -> nn.ParameterDict:
@@ -207,7 +206,9 @@ def _rows(streams: list[str], num_rows: int, width: int) -> nn.ParameterDict:
     )
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+def linear(in_width: int, out_width: int) -> nn.Linear:
+    """Return a linear layer that starts as the published alignment has them."""
+    layer = nn.Linear(in_width, out_width)
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer

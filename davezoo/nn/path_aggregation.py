@@ -97,17 +97,18 @@ class MaxSigmoidGate(nn.Module):
             (N, T_l, D), zero where `mask` is False.
         """
         heads = (self.num_heads, x.shape[-1] // self.num_heads)
-        described = self.describe(guide if self.over_steps else guide.transpose(1, 2))
-        matches = described.unflatten(-1, heads).permute(0, 2, 3, 1)  # (N, H, D / H, J)
-        products = x.unflatten(-1, heads).transpose(1, 2) @ matches  # (N, H, T_l, J)
+        described: Tensor = self.describe(guide if self.over_steps else guide.transpose(1, 2))
+        matches = described.reshape(*described.shape[:2], *heads).permute(0, 2, 3, 1)
+        rows = x.reshape(*x.shape[:2], *heads)
+        products = rows.transpose(1, 2) @ matches  # (N, H, T_l, J)
         if self.over_steps:
             products = products.masked_fill(~guide_mask[:, None, None], -torch.inf)
         best = products.amax(-1).transpose(1, 2)  # (N, T_l, H)
         if self.over_steps:  # without a single valid step the bias alone decides
             best = best.masked_fill(~guide_mask.any(1)[:, None, None], 0)
         gate = torch.sigmoid(best / heads[1] ** 0.5 + self.bias)
-        gated = self.conv(x, mask, [x.shape[1]]).unflatten(-1, heads) * gate.unsqueeze(-1)
-        return gated.flatten(2)
+        convolved: Tensor = self.conv(x, mask, [x.shape[1]])
+        return (convolved.view_as(rows) * gate.unsqueeze(-1)).flatten(2)
 
 
 class GuidedFusion(nn.Module):
@@ -171,7 +172,8 @@ class GuideUpdate(nn.Module):
         valid = masks[0].unsqueeze(-1)
         if self.stretch is None:
             tokens = torch.cat([pool_valid(x, mask, NUM_BINS) for x, mask in pooled], dim=1)
-            return guide + self.attention(tokens, guide) * valid
+            asked: Tensor = guide + self.attention(tokens, guide) * valid
+            return asked
         over_time = [F.adaptive_avg_pool1d(x.transpose(1, 2), NUM_BINS) for x, _ in pooled]
         queries = self.stretch(torch.cat(over_time, dim=2)).transpose(1, 2)
         renewed: Tensor = self.attention(guide, queries, masks[0]) * valid
@@ -247,13 +249,12 @@ class PathAggregation(nn.Module):
         guide_mask = masks[0]
         inner = [levels[-1]]  # finest first, grown from its end
         for index, fuse in enumerate(self.top_down):
-            level = len(levels) - 2 - index
-            coarser = masks[level + 1].repeat_interleave(2, dim=1)
-            mask = masks[level] if self.true_masks else coarser
+            finer = len(levels) - 2 - index
+            doubled_mask = masks[finer + 1].repeat_interleave(2, dim=1)
+            mask = masks[finer] if self.true_masks else doubled_mask
             doubled = inner[0].repeat_interleave(2, dim=1)
-            inner.insert(
-                0, fuse(torch.cat([doubled, levels[level]], dim=-1), mask, guide, guide_mask)
-            )
+            pair = torch.cat([doubled, levels[finer]], dim=-1)
+            inner.insert(0, fuse(pair, mask, guide, guide_mask))
         guide = self.update(inner, masks, guide)
         out = [inner[0]]
         for fuse, level, mask in zip(self.bottom_up, inner[1:], masks[1:], strict=True):
