@@ -70,9 +70,9 @@ def published_intra_loss(
     """
     weights = key.float().unsqueeze(1)  # (B, 1, T); a sum points where the mean does
     z, positive = (F.normalize(weights @ x, dim=-1) for x in (anchor, other))  # (B, 1, C)
-    to_positive = (z * positive).sum(-1)  # (B, 1)
-    to_tokens = (z * F.normalize(anchor, dim=-1)).sum(-1)  # (B, T)
-    logits = scale * torch.cat([to_positive, to_tokens.gather(1, negatives.steps)], dim=1)
+    rows = negatives.steps.unsqueeze(-1).expand(-1, -1, anchor.shape[-1])
+    candidates = torch.cat([positive, F.normalize(anchor.gather(1, rows), dim=-1)], dim=1)
+    logits = scale * (z * candidates).sum(-1)  # (B, 1 + M), the positive first
     counts = F.pad(negatives.chosen, (1, 0), value=True)
     loss = logits.masked_fill(~counts, -torch.inf).logsumexp(1) - logits[:, 0]
     return torch.where(key.any(1), loss, 0.0)
@@ -114,10 +114,10 @@ def paper_intra_loss(
     left_out = ~negatives.chosen & has_negatives.unsqueeze(-1)
     against = against.masked_fill(left_out.unsqueeze(1), -torch.inf).logsumexp(-1)  # (B, T, N)
 
-    pairs = F.softplus(against.mT.unsqueeze(-1) - similarity.unsqueeze(1))  # (B, N, T, T)
-    num_pairs = anchors.sum(-1) * positives.sum(-1)  # (B, N)
-    over_positives = (pairs @ positives.unsqueeze(-1).float()).squeeze(-1)  # (B, N, T)
-    total = (over_positives * anchors).sum(-1)
+    # (B, N, T, T) is the cost of this loss; the sum over anchors comes first to read it along rows.
+    pairs = F.softplus(against.mT.unsqueeze(-1) + (-similarity).unsqueeze(1))
+    total = ((anchors.float().unsqueeze(2) @ pairs).squeeze(2) * positives).sum(-1)  # (B, N)
+    num_pairs = anchors.sum(-1) * positives.sum(-1)
     counts = has_negatives & (num_pairs > 0)
     mean = torch.where(counts, total / num_pairs.clamp(min=1), 0.0)
     return mean.sum() / counts.sum().clamp(min=1)

@@ -1,10 +1,13 @@
 """DEL's losses on tokens against the published code's and against plain loops."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from davezoo.errors import InputError
 from davezoo.nn.contrast import TokenLosses
 from tests.nn import slow_contrast
 from tests.nn.tokens import NUM_CLASSES, STREAMS, events, features, moved
@@ -141,6 +144,104 @@ def test_values_and_gradients_are_finite(objective, videos, scale):
     }
     found = losses(inputs, *events([rows for _, rows in videos]))
     assert set(found) == {"loss_inter", "loss_intra", "loss_score", "loss_category"}
-    torch.stack(list(found.values())).sum().backward()
+    with torch.autograd.set_detect_anomaly(True):  # also where a mask would hide it
+        torch.stack(list(found.values())).sum().backward()
     assert all(x.isfinite() for x in found.values())
     assert all(x.grad.isfinite().all() for x in [*leaves, *losses.parameters()])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_cannot_be_contrasted_costs_nothing(objective):
+    losses = make(objective)
+    inputs = decisive(features([20]))
+    found = losses(inputs, *events([[(2, 9, 1)]]))
+    assert found["loss_inter"].item() == 0  # no other video
+    assert make(objective)(inputs, *events([[]]))["loss_intra"].item() == 0  # no event
+    tokens = inputs["tokens"]["visual"].requires_grad_()
+    everywhere = losses(inputs, *events([[(0, 20, 0)]]))["loss_intra"]  # no negatives
+    everywhere.backward()
+    assert everywhere.item() == 0
+    assert not tokens.grad.any()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_choices_carry_no_gradient_but_tokens_do(objective):
+    inputs = decisive(features([40, 33], seed=3))
+    require_grad(inputs)
+    losses = make(objective)
+    losses(inputs, *events([[(2, 9, 0)], [(0, 3, 0)]]))["loss_intra"].backward()
+    for name in STREAMS:
+        assert inputs["tokens"][name].grad.any()
+        assert inputs["scores"][name].grad is None
+        assert inputs["categories"][name].grad is None
+    used = {"published": {"visual", "audio"}, "paper": {"intra"}}[objective]
+    assert {name for name, x in losses.log_scales.items() if x.grad is not None} == used
+
+
+def test_temperatures_of_the_paper_have_limits():
+    inputs, annotated = decisive(features([30, 30])), events([[(2, 9, 0)], [(0, 3, 0)]])
+    losses = make("paper")
+
+    def at(temperature):
+        with torch.no_grad():
+            for scale in losses.log_scales.values():
+                scale.fill_(-math.log(temperature))
+        return as_numbers(losses(inputs, *annotated))
+
+    assert at(0.001) == pytest.approx(at(0.01))
+    assert at(10.0) == pytest.approx(at(1.0))
+    assert at(0.1)["loss_intra"] != pytest.approx(at(1.0)["loss_intra"])
+
+
+def test_weights_multiply_and_zero_leaves_a_loss_out():
+    inputs, annotated = features([20, 12]), events([[(2, 9, 1)], [(1, 3, 0)]])
+    plain = as_numbers(make()(inputs, *annotated))
+    changed = {"inter_weight": 0.5, "score_weight": 2.0, "category_weight": 0.0}
+    expected = {name: plain[name] for name in ("loss_inter", "loss_intra", "loss_score")}
+    expected["loss_inter"] *= 0.5
+    expected["loss_score"] *= 2
+    assert as_numbers(make(**changed)(inputs, *annotated)) == pytest.approx(expected)
+    assert make(**dict.fromkeys(ONES, 0.0))(inputs, *annotated) == {}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_stream_has_no_contrast_and_no_scale(objective):
+    losses = make(objective, ["audio"])
+    assert list(losses.parameters()) == []
+    found = losses(features([9], streams=["audio"]), *events([[(2, 5, 1)]]))
+    assert set(found) == {"loss_score", "loss_category"}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_losses_are_float32_under_autocast(objective):
+    losses, annotated = make(objective), events([[(2, 9, 0)], [(0, 3, 0)]])
+    half = moved(decisive(features([30, 12])), torch.bfloat16)
+    half["mask"] = half["mask"].bool()
+    exact = moved(half, torch.float32)
+    exact["mask"] = half["mask"]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses(half, *annotated)
+    assert {x.dtype for x in found.values()} == {torch.float32}
+    assert as_numbers(found) == pytest.approx(as_numbers(losses(exact, *annotated)), rel=1e-6)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_no_shape_depends_on_the_data(objective):
+    inputs, annotated = decisive(features([20, 12])), events([[(2, 9, 0)], []])
+    losses = make(objective)
+    compiled = torch.compile(losses, fullgraph=True, backend="eager")
+    assert as_numbers(compiled(inputs, *annotated)) == as_numbers(losses(inputs, *annotated))
+    on_meta = losses.to("meta")(moved(inputs, "meta"), *(x.to("meta") for x in annotated))
+    assert {x.shape for x in on_meta.values()} == {()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "both"}, "Expected `objective` to be one of"),
+        ({"objective": "paper", "published_token_grid": True}, "Expected `published_token_grid`"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        TokenLosses(STREAMS, 3, **settings)
