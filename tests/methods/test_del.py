@@ -201,7 +201,7 @@ def test_numbers_of_optimisation(del_model: DEL, del_arrays: Golden) -> None:
         {"params": [p for n, p in parameters.items() if n not in decayed], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
-    schedule = warmup_cosine(optimizer, warmup_steps=4, num_steps=8)
+    schedule = warmup_cosine(optimizer, warmup_steps=4, num_steps=12)
     for row in del_arrays("opt/log"):
         rate, classes, regression, inter, intra, visual, audio, total, norm, normalizer, _ = row
         assert optimizer.param_groups[0]["lr"] == pytest.approx(float(rate), abs=2e-11)
@@ -468,7 +468,7 @@ def test_the_other_modality_is_never_looked_at() -> None:
 @pytest.mark.parametrize("length_free", [False, True])
 def test_compile(length_free: bool) -> None:
     """One graph, the losses of steps included."""
-    detector = strong(length_free=length_free).detector
+    detector = strong(length_free=length_free, **VARIANTS["two levels"]).detector
     batch = videos([64, 30], 64, [[1, 2], [3, -1]])
 
     def everything(visual: Tensor, audio: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
