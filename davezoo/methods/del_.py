@@ -1,10 +1,10 @@
 """DEL: streams aligned before the network, contrasted by their events, aggregated by paths.
 
 Ahmadian, Shirian, Guerin, Gilbert, "DEL: Dense Event Localization for Multi-modal Audio-Visual
-Understanding", ICCV 2025 workshops. Masked adaptive attention aligns the raw features step by step
-(AAC); scores and classes of single steps choose what is contrasted between and within videos (SCL,
-`nn.contrast`); a path aggregation lets each stream guide the pyramid of the other (PAN). The file
-is `del_`, because `del` is a word of Python.
+Understanding", 2025. Masked adaptive attention aligns the raw features step by step (AAC); scores
+and classes of single steps choose what is contrasted within videos, and their summaries are
+contrasted between videos (SCL, `nn.contrast`); a path aggregation lets each stream guide the
+pyramid of the other (PAN). The file is `del_`, because `del` is a word of Python.
 
 The network is that of the published code for UnAV-100, which made what was measured. Slips of its
 training are repaired by default; the recipe `del_code.yaml` has them back, and `del_paper.yaml` is

@@ -2,8 +2,8 @@
 
 Reference:
     Ahmadian, Shirian, Guerin, Gilbert, "DEL: Dense Event Localization for Multi-modal Audio-Visual
-    Understanding", ICCV 2025 workshops, section "Path aggregation" (Eq. 11 to 13, 17 to 19); blocks
-    and order as in the published code. After Cheng et al., "YOLO-World", CVPR 2024.
+    Understanding", 2025, section 3.4 (Eq. 11 to 13, 17 to 19); blocks and their order as in the
+    published code. After Cheng et al., "YOLO-World", CVPR 2024.
 """
 
 from __future__ import annotations

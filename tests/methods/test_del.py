@@ -276,8 +276,8 @@ def videos(lengths: list[int], padded: int, labels: list[list[int]]) -> Batch:
 
 
 OFF = dict.fromkeys(("inter_weight", "intra_weight", "score_weight", "category_weight"), 0.0)
-RANGES = [(0, 4), (4, 8), (8, 16), (16, 10000)]
-VARIANTS: dict[str, dict[str, object]] = {
+RANGES = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 128)]
+VARIANTS: dict[str, dict[str, object]] = {  # every row of Tables 5, 6 and 8 among them
     "published": {"category_weight": 0.0, "published_token_grid": True},
     "repaired": {},
     "paper": {"objective": "paper"},
@@ -287,7 +287,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "own layers": {"share_layers": False},
     "one level": {"regression_ranges": [(0, 10000)]},
     "two levels": {"regression_ranges": [(0, 4), (4, 10000)]},
-    "four levels": {"regression_ranges": RANGES},
+    "four levels": {"regression_ranges": [*RANGES[:3], (16, 10000)]},
+    "seven levels": {"regression_ranges": [*RANGES, (128, 10000)]},
     "audio only": {"modalities": "audio"},
     "visual only": {"modalities": "visual"},
     "length-free": {"length_free": True},
