@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from davezoo.checkpoints import load
     from davezoo.data import EventDataModule
     from davezoo.evaluation.metric import TemporalMeanAveragePrecision
-    from davezoo.methods import DEL, CCNet, UnAV
+    from davezoo.methods import DEL, CCNet, LoCo, UnAV
     from davezoo.structures import FeatureGrid
 
 _HOMES = {
@@ -22,6 +22,7 @@ _HOMES = {
     "DEL": "davezoo.methods",
     "EventDataModule": "davezoo.data",
     "FeatureGrid": "davezoo.structures",
+    "LoCo": "davezoo.methods",
     "TemporalMeanAveragePrecision": "davezoo.evaluation.metric",
     "UnAV": "davezoo.methods",
     "load": "davezoo.checkpoints",
@@ -32,6 +33,7 @@ __all__ = [
     "CCNet",
     "EventDataModule",
     "FeatureGrid",
+    "LoCo",
     "TemporalMeanAveragePrecision",
     "UnAV",
     "__version__",
