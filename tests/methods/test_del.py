@@ -457,6 +457,17 @@ def test_gradient_reaches_every_parameter(length_free: bool) -> None:
     assert [name for name in names if not name.startswith("token_losses")] == []
 
 
+@pytest.mark.parametrize("length_free", [False, True])
+def test_silence(length_free: bool) -> None:
+    """A video without audio has zeros in its place."""
+    model = strong(length_free=length_free)
+    batch = videos([40, 9], 64, [[1, 2], [3, -1]])
+    batch.audio.zero_()
+    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
 def test_the_other_modality_is_never_looked_at() -> None:
     visual, audio, mask = inputs([40], 64)
     model = strong(modalities="audio")
