@@ -9,6 +9,7 @@ a loop over points. Names of parameters are those of `UnAVDetector`, so that wei
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -229,9 +230,10 @@ class ReferenceUnAV(nn.Module):
     def __init__(self, detector: Detector, drop_path: float = 0.0) -> None:
         super().__init__()
         parts: Any = detector
-        blocks = len(parts.encoder.visual.blocks)
+        blocks = len(parts.encoder.streams["visual"].blocks)
         width, head_width = (
-            x.norms[0].weight.numel() for x in (parts.encoder.visual, parts.heads.classification)
+            x.norms[0].weight.numel()
+            for x in (parts.encoder.streams["visual"], parts.heads.classification)
         )
         self.num_classes, self.max_length = detector.num_classes, detector.max_length
         self.strides, self.ranges = detector.strides, detector.regression_ranges
@@ -261,7 +263,11 @@ class ReferenceUnAV(nn.Module):
     def layout(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Lay weights or gradients of a `UnAVDetector`, by name, out as this module has them."""
         shapes = {name: parameter.shape for name, parameter in self.named_parameters()}
-        renamed = {name.replace(".taps.", "."): (name, x) for name, x in tensors.items()}
+        ours = (".taps.", "."), ("encoder.streams.", "encoder."), ("pyramid.blocks.", "pyramid.")
+        renamed = {
+            reduce(lambda text, pair: text.replace(*pair), ours, name): (name, x)
+            for name, x in tensors.items()
+        }
         return {
             name: _kernel(x, shapes[name]) if ".taps." in old else x.reshape(shapes[name])
             for name, (old, x) in renamed.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 
 
 def batch_of_arrays(
-    features: Mapping[str, Tensor | npt.NDArray[Any]],
+    features: Mapping[str, Tensor | npt.NDArray[Any] | None],
     widths: Mapping[str, int],
+    needed: Sequence[str],
     max_length: int,
     length_multiple: int,
     grid: FeatureGrid,
     duration: float | None,
     length_tolerance: int,
-    fixed_length: bool = False,
 ) -> Batch:
     """Check and pad the features of one video.
 
     Args:
-        features: `visual` (T, C_v) and `audio` (T, C_a), as they lie on disk.
+        features: `visual` (T, C_v) and `audio` (T, C_a), as they lie on disk; None for one that is
+            not read.
         widths: the channels that each must have.
+        needed: the modalities that are read.
         max_length: steps that a batch is padded to at most, see `padded_length`.
         length_multiple: coarsest stride of the pyramid.
         grid: where the steps lie in seconds.
         duration: seconds of the video; None for the end of the last feature window.
         length_tolerance: most steps by which the two may differ; the longer is cut.
-        fixed_length: pad to `max_length` itself, for detectors that take nothing else.
 
     Returns:
         A batch of one video without events.
@@ -48,12 +49,7 @@ def batch_of_arrays(
         InputError: if an array is not (T, C) of the right width, is empty or holds NaN, if the
             lengths differ by more than the tolerance, or if the duration is no time.
     """
-    streams = {}
-    for name, given in features.items():
-        # Copied: arrays that are mapped from a file cannot be written to, which PyTorch dislikes.
-        x = given if isinstance(given, Tensor) else torch.from_numpy(np.array(given, np.float32))
-        _check_features(name, x, widths[name])
-        streams[name] = x
+    streams = {name: _features(name, features[name], widths[name]) for name in needed}
     lengths = [len(x) for x in streams.values()]
     if max(lengths) - min(lengths) > length_tolerance:
         raise InputError(
@@ -67,10 +63,11 @@ def batch_of_arrays(
             "not known."
         )
     num_steps = min(lengths)
-    longest = max(num_steps, max_length) if fixed_length else num_steps
-    padded = padded_length(longest, max_length, length_multiple)
+    padded = padded_length(num_steps, max_length, length_multiple)
     visual, audio = (
         F.pad(streams[name][:num_steps].T.float(), (0, padded - num_steps))[None]
+        if name in streams
+        else torch.zeros(1, widths[name], padded)
         for name in ("visual", "audio")
     )
     end = ((num_steps - 1) * grid.stride + grid.window) / grid.fps
@@ -86,7 +83,14 @@ def batch_of_arrays(
     )
 
 
-def _check_features(name: str, x: Tensor, width: int) -> None:
+def _features(name: str, given: Tensor | npt.NDArray[Any] | None, width: int) -> Tensor:
+    """Return the features of one modality as a tensor (T, C), checked."""
+    if given is None:
+        raise InputError(
+            f"Expected `{name}` to be given, got None; this model reads the {name} features."
+        )
+    # Copied: arrays that are mapped from a file cannot be written to, which PyTorch dislikes.
+    x = given if isinstance(given, Tensor) else torch.from_numpy(np.array(given, np.float32))
     if x.ndim != 2 or x.shape[1] != width or not len(x):
         raise InputError(
             f"Expected `{name}` to be (T, {width}) with at least one step, got {tuple(x.shape)}; "
@@ -96,3 +100,4 @@ def _check_features(name: str, x: Tensor, width: int) -> None:
         raise InputError(
             f"Expected finite numbers in `{name}`, got NaN or Inf; extract its features again."
         )
+    return x

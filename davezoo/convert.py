@@ -110,7 +110,6 @@ _METHODS = {
         data={
             "visual_files": ["{video}_one_peace_video_finetune.npy"],
             "audio_files": ["{video}_one_peace_audio.npy"],
-            "padding": "fixed",
         },
     ),
 }

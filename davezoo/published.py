@@ -16,29 +16,29 @@ _Rules = list[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 _ENCODER_RULES: _Rules = [
     (r"^module\.", ""),
-    (r"^backbone\.embd_norm_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.norms."),
-    (r"^backbone\.embd_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.convs."),
-    (r"^backbone\.self_att_(\w)\.", lambda m: f"encoder.{_STREAM[m[1]]}.blocks."),
+    (r"^backbone\.embd_norm_(\w)\.", lambda m: f"encoder.streams.{_STREAM[m[1]]}.norms."),
+    (r"^backbone\.embd_(\w)\.", lambda m: f"encoder.streams.{_STREAM[m[1]]}.convs."),
+    (r"^backbone\.self_att_(\w)\.", lambda m: f"encoder.streams.{_STREAM[m[1]]}.blocks."),
 ]
 _UNAV_RULES: _Rules = [
-    (r"^backbone\.ori_cross_att_(\w\w)\.", lambda m: f"pyramid.{_STREAM[m[1]]}.0."),
+    (r"^backbone\.ori_cross_att_(\w\w)\.", lambda m: f"pyramid.blocks.{_STREAM[m[1]]}.0."),
     (
         r"^backbone\.cross_att_(\w\w)\.(\d+)\.",
-        lambda m: f"pyramid.{_STREAM[m[1]]}.{int(m[2]) + 1}.",
+        lambda m: f"pyramid.blocks.{_STREAM[m[1]]}.{int(m[2]) + 1}.",
     ),
     (r"^dependency_block\.feature_", "neck."),
     (r"^dependency_block\.cooccur_branch\.", "neck.cooccurrence."),
     (r"^dependency_block\.temporal_branch\.", "neck.temporal."),
 ]
 _CCNET_RULES: _Rules = [
-    (r"^backbone\.ori_CMI_(\w+)\.", lambda m: f"pyramid.{m[1].lower()}.0."),
+    (r"^backbone\.ori_CMI_(\w+)\.", lambda m: f"pyramid.blocks.{m[1].lower()}.0."),
     (
         r"^backbone\.CMI_(\w+)\.(\d+)\.",
-        lambda m: f"pyramid.{m[1].lower()}.{int(m[2]) + 1}.",
+        lambda m: f"pyramid.blocks.{m[1].lower()}.{int(m[2]) + 1}.",
     ),
-    (r"^backbone\.(\w+)_TCG\.(\d+)\.gate_linear\.conv\.", r"pyramid.\1_gates.\2.to_gate."),
-    (r"^backbone\.(\w+)_TCG\.(\d+)\.(query|key|value|proj)", r"pyramid.\1_gates.\2.attn.\3"),
-    (r"^backbone\.(\w+)_TCG\.", r"pyramid.\1_gates."),
+    (r"^backbone\.(\w+)_TCG\.(\d+)\.gate_linear\.conv\.", r"pyramid.gates.\1.\2.to_gate."),
+    (r"^backbone\.(\w+)_TCG\.(\d+)\.(query|key|value|proj)", r"pyramid.gates.\1.\2.attn.\3"),
+    (r"^backbone\.(\w+)_TCG\.", r"pyramid.gates.\1."),
     # By position: C2F ahead of the dependency block, F2C behind it.
     (r"^MTGC_block\.C2F_attention\.", "neck.before.block."),
     (r"^MTGC_block\.C2F_linear\.", "neck.before.linears."),

@@ -186,8 +186,8 @@ class EventLocalizer(LightningModule, ABC):
     @torch.inference_mode()
     def predict(
         self,
-        visual: Tensor | npt.NDArray[Any],
-        audio: Tensor | npt.NDArray[Any],
+        visual: Tensor | npt.NDArray[Any] | None,
+        audio: Tensor | npt.NDArray[Any] | None,
         *,
         duration: float | None = None,
         grid: FeatureGrid | None = None,
@@ -197,8 +197,8 @@ class EventLocalizer(LightningModule, ABC):
         """Find the events of one video from its features, laid out as on disk.
 
         Args:
-            visual: visual features, (T, C_v).
-            audio: audio features, (T, C_a), of the same grid.
+            visual: visual features, (T, C_v); None where `modalities` leaves them out.
+            audio: audio features, (T, C_a), of the same grid; likewise.
             duration: seconds of the video; by default the end of the last feature window.
             grid: time grid of these features, if it is not the one the model was trained on.
             min_score: leave out events below this score.
@@ -213,13 +213,13 @@ class EventLocalizer(LightningModule, ABC):
         detector = self.detector
         batch = batch_of_arrays(
             {"visual": visual, "audio": audio},
-            {"visual": detector.visual_width, "audio": detector.audio_width},
+            detector.widths,
+            detector.streams,
             detector.max_length,
             detector.strides[-1],
             grid or self.grid,
             duration,
             length_tolerance,
-            detector.fixed_length,
         ).to(self.device)
         was_training = self.training
         self.eval()
@@ -273,7 +273,7 @@ class EventLocalizer(LightningModule, ABC):
         """Refuse data whose batches this detector cannot take."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "length_multiple"):
-            self.detector.check_batching(data.length_multiple, data.max_length, data.padding)
+            self.detector.check_batching(data.length_multiple, data.max_length)
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""

@@ -51,6 +51,15 @@ def test_arrays_that_are_refused(visual: object, audio: object, message: str) ->
         model().predict(visual, audio)  # type: ignore[arg-type]
 
 
+def test_a_modality_that_is_not_read_may_be_absent() -> None:
+    rng = np.random.default_rng(0)
+    visual, audio = rng.normal(size=(40, 6)), rng.normal(size=(40, 4))
+    seeing = model(modalities="visual")
+    assert seeing.predict(visual, None) == seeing.predict(visual, audio)
+    with pytest.raises(ValueError, match="Expected `audio` to be given, got None"):
+        model().predict(visual, None)
+
+
 def test_longer_than_the_position_table() -> None:
     rng = np.random.default_rng(0)
     events = model().predict(rng.normal(size=(100, 6)), rng.normal(size=(100, 4)))

@@ -115,7 +115,6 @@ def test_other_defaults_of_ccnet(golden: Path, published: Path) -> None:
     assert type(model).__name__ == "CCNet"
     assert (model.grid.fps, model.grid.stride, model.grid.window) == (16, 4, 16)
     data = torch.load(path, weights_only=True)["datamodule_hyper_parameters"]
-    assert data["padding"] == "fixed"
     assert data["audio_files"] == ["{video}_one_peace_audio.npy"]
     with pytest.raises(CheckpointError, match="to be UnAV with the settings"):
         run(published, method="unav")

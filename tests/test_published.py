@@ -28,6 +28,6 @@ def test_golden_state_dict_is_whole(golden: Path, method: str, kind: type[Detect
 
 def test_renaming() -> None:
     name = "module.backbone.cross_att_Av.3.attn.query_conv.conv.weight"
-    assert rename(name) == "pyramid.audio.4.attention.query.conv.weight"
+    assert rename(name) == "pyramid.blocks.audio.4.attention.query.conv.weight"
     name = "module.backbone.audio_TCG.3.query_norm.weight"
-    assert rename(name, "ccnet") == "pyramid.audio_gates.3.attention.query.norm.weight"
+    assert rename(name, "ccnet") == "pyramid.gates.audio.3.attention.query.norm.weight"

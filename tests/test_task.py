@@ -145,7 +145,7 @@ def test_data_for_a_flatter_pyramid_is_refused() -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     module = model()
     trainer.datamodule = SimpleNamespace(  # type: ignore[attr-defined]
-        length_multiple=16, max_length=64, padding="batch"
+        length_multiple=16, max_length=64
     )
     module.trainer = trainer
     with pytest.raises(ValueError, match="coarsest stride 32, got 16"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -18,23 +18,19 @@ def collate(
     samples: list[Sample],
     max_length: int,
     length_multiple: int,
-    padding: Literal["batch", "fixed"],
 ) -> Batch:
     """Pad videos to one length and stack them.
 
     Args:
         samples: the videos, at least one.
         max_length: full length in steps; only longer videos are padded beyond it.
-        length_multiple: coarsest stride of the pyramid.
-        padding: `batch` for what the longest video needs (see `ops.padding`), `fixed` for
-            `max_length`.
+        length_multiple: coarsest stride of the pyramid; `ops.padding` says how it is used.
 
     Returns:
         The batch; at least one row of events, so that N >= 1.
     """
     lengths = torch.tensor([sample.visual.shape[1] for sample in samples])
-    longest = max_length if padding == "fixed" else 0
-    steps = padded_length(max(longest, int(lengths.max())), max_length, length_multiple)
+    steps = padded_length(int(lengths.max()), max_length, length_multiple)
     visual = torch.zeros(len(samples), samples[0].visual.shape[0], steps)
     audio = torch.zeros(len(samples), samples[0].audio.shape[0], steps)
     for row, sample in enumerate(samples):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -38,15 +38,14 @@ class EventDataModule(LightningDataModule):
         root: folder of the data set; `~` is expanded.
         annotations: annotation file, relative to `root`; with `.gz` added if only that is there.
         features: folder of the feature files, relative to `root`.
-        visual_files: file names with `{video}` for the id, joined along the channels.
+        visual_files: file names with `{video}` for the id, joined along the channels; none, and a
+            width of 0, for data without this modality.
         audio_files: the same for the audio.
         visual_width: channels of the joined visual features.
         audio_width: channels of the joined audio features.
         grid: where the feature vectors lie in seconds; the default is UnAV-100's I3D.
         max_length: longest training crop in steps, and what short videos may be padded to.
         length_multiple: batches are padded to a multiple of this, the pyramid's coarsest stride.
-        padding: `batch` pads to what the longest video needs, `fixed` always to `max_length`; the
-            detections are the same.
         crop_ratio: least and largest part of a video that a training crop keeps; null for none.
         min_kept_fraction: least part of an event that must lie in a crop for the event to stay.
         length_tolerance: most steps by which audio and visual may differ before they are refused;
@@ -78,7 +77,6 @@ class EventDataModule(LightningDataModule):
         grid: FeatureGrid = FeatureGrid(fps=25, stride=8, window=24),  # noqa: B008 - frozen
         max_length: int = 224,
         length_multiple: int = 32,
-        padding: Literal["batch", "fixed"] = "batch",
         crop_ratio: tuple[float, float] | None = (0.9, 1.0),
         min_kept_fraction: float = 0.5,
         length_tolerance: int = 8,
@@ -106,7 +104,6 @@ class EventDataModule(LightningDataModule):
         self.visual_files, self.audio_files = list(visual_files), list(audio_files)
         self.visual_width, self.audio_width = visual_width, audio_width
         self.max_length, self.length_multiple = max_length, length_multiple
-        self.padding = padding
         self.crop_ratio = None if crop_ratio is None else (crop_ratio[0], crop_ratio[1])
         self.min_kept_fraction = min_kept_fraction
         self.length_tolerance = length_tolerance
@@ -342,7 +339,6 @@ class EventDataModule(LightningDataModule):
                 collate,
                 max_length=self.max_length,
                 length_multiple=self.length_multiple,
-                padding=self.padding,
             ),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -364,6 +360,19 @@ class EventDataModule(LightningDataModule):
                 f"Expected `crop_ratio` to be two increasing numbers in (0, 1], got "
                 f"{self.crop_ratio}; correct it."
             )
+        files = {"visual": self.visual_files, "audio": self.audio_files}
+        widths = {"visual": self.visual_width, "audio": self.audio_width}
+        if not any(files.values()):
+            raise InputError(
+                "Expected `visual_files` or `audio_files` to name files, got none of either; name "
+                "those of at least one modality."
+            )
+        for name, patterns in files.items():
+            if bool(patterns) != (widths[name] > 0):
+                raise InputError(
+                    f"Expected `{name}_width` to be 0 if and only if there are no `{name}_files`, "
+                    f"got width {widths[name]} and files {patterns}; correct one of them."
+                )
         for pattern in [*self.visual_files, *self.audio_files]:
             if "{video}" not in pattern:
                 raise InputError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -66,7 +66,8 @@ class EventDataset(Dataset[Sample]):
     Args:
         annotations: the videos of the split and their events.
         folder: folder of the feature files.
-        visual_files: file names with `{video}` for the id; arrays (T, C) joined along C.
+        visual_files: file names with `{video}` for the id; arrays (T, C) joined along C. None for
+            data without this modality; its features have no channels then.
         audio_files: the same for the audio.
         visual_width: channels of the joined visual features.
         audio_width: channels of the joined audio features.
@@ -149,9 +150,8 @@ class EventDataset(Dataset[Sample]):
         """
         epoch, index = index if isinstance(index, tuple) else (0, index)
         video = self.video_ids[index]
-        visual_parts = self._open(video, "visual")
-        audio_parts = self._open(video, "audio")
-        num_steps = self._common_length(video, len(visual_parts[0]), len(audio_parts[0]))
+        parts = {modality: self._open(video, modality) for modality in self.files}
+        num_steps = self._common_length(video, parts)
         events = slice(self._first_event[index], self._first_event[index + 1])
         start, length = 0, num_steps
         segments, labels = self._segments[events], self._labels[events]
@@ -171,8 +171,8 @@ class EventDataset(Dataset[Sample]):
         if math.isnan(duration):  # then the video ends with its last feature window
             duration = ((num_steps - 1) * self.grid.stride + self.grid.window) / self.grid.fps
         return Sample(
-            visual=self._read(visual_parts, start, length, video, "visual"),
-            audio=self._read(audio_parts, start, length, video, "audio"),
+            visual=self._read(parts["visual"], start, length, video, "visual"),
+            audio=self._read(parts["audio"], start, length, video, "audio"),
             segments=segments,
             labels=labels,
             video_id=video,
@@ -188,8 +188,7 @@ class EventDataset(Dataset[Sample]):
         found = {}
         for video in self.video_ids:
             try:
-                visual, audio = self._open(video, "visual"), self._open(video, "audio")
-                self._common_length(video, len(visual[0]), len(audio[0]))
+                self._common_length(video, {name: self._open(video, name) for name in self.files})
             except FeatureError as error:
                 found[video] = str(error)
         return found
@@ -222,16 +221,18 @@ class EventDataset(Dataset[Sample]):
             )
         return parts
 
-    def _common_length(self, video: str, visual: int, audio: int) -> int:
-        """Return the number of steps that both modalities have."""
-        if abs(visual - audio) > self.length_tolerance:
+    def _common_length(self, video: str, parts: Mapping[str, list[NDArray[Any]]]) -> int:
+        """Return the number of steps that all modalities have."""
+        lengths = [len(arrays[0]) for arrays in parts.values() if arrays]
+        if max(lengths) - min(lengths) > self.length_tolerance:
             raise FeatureError(
                 f"Expected the features of video {video!r} in {self.folder} to be equally long up "
-                f"to {self.length_tolerance} steps, got {visual} visual and {audio} audio steps; "
+                f"to {self.length_tolerance} steps, got {lengths[0]} visual and {lengths[1]} audio "
+                f"steps; "
                 f"extract both with {self.grid.stride / self.grid.fps:.3g} s between vectors, or "
                 "raise `length_tolerance`."
             )
-        return min(visual, audio)
+        return min(lengths)
 
     def _read(
         self, parts: list[NDArray[Any]], start: int, length: int, video: str, modality: str

@@ -12,7 +12,7 @@ branch, which the paper leaves out. The mask of the dependency block is repaired
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention
 from davezoo.nn.dependency import DependencyBlock
+from davezoo.nn.detector import Modalities
 from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, GranularityNeck
 from davezoo.nn.heads import DetectionHeads
-from davezoo.nn.pyramid import CrossModalPyramid
+from davezoo.nn.pyramid import CrossModalPyramid, partner_of
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
 from davezoo.structures import FeatureGrid
 from davezoo.task import EventLocalizer
@@ -67,7 +68,10 @@ class TemporalGate(nn.Module):
 class ConsistentPyramid(CrossModalPyramid):
     """Cross-modal consistency collaboration (CMCC): each stream gated by the other.
 
+    A stream without another one asks itself and has no gate.
+
     Args:
+        streams: names of the modalities, one or two.
         width: channels.
         num_heads: attention heads.
         num_levels: levels, the one at full resolution included.
@@ -80,6 +84,7 @@ class ConsistentPyramid(CrossModalPyramid):
 
     def __init__(
         self,
+        streams: Sequence[str],
         width: int,
         num_heads: int,
         num_levels: int,
@@ -89,37 +94,40 @@ class ConsistentPyramid(CrossModalPyramid):
         gates: bool,
         masked_gates: bool,
     ) -> None:
-        super().__init__(width, num_heads, num_levels, drop_path)
+        super().__init__(streams, width, num_heads, num_levels, drop_path)
         self.interaction = interaction
-        strides = self.strides if gates else []
-        self.visual_gates, self.audio_gates = (  # by the stream that they are computed from
-            nn.ModuleList(
-                TemporalGate(width, num_heads, stride, masked_gates or level == 0)
-                for level, stride in enumerate(strides)
-            )
-            for _ in range(2)
+        self.gates = nn.ModuleDict(  # by the stream that they are computed from
+            {
+                name: nn.ModuleList(
+                    TemporalGate(width, num_heads, stride, masked_gates or level == 0)
+                    for level, stride in enumerate(self.strides)
+                )
+                for name in (streams if gates and len(streams) > 1 else [])
+            }
         )
 
-    def step(
-        self, level: int, visual: Tensor, audio: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return both streams of a level from those of the level before; see the base."""
+    def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Return the modalities of a level from those of the level before; see the base."""
         if self.interaction:
-            new_visual, new_audio = super().step(level, visual, audio, mask)
+            new = super().step(level, streams, mask)
         else:
-            new_visual = self.visual[level](visual, visual, mask, key_mask=mask)
-            new_audio = self.audio[level](audio, audio, mask, key_mask=mask)
-        if self.visual_gates:
-            new_visual = new_visual * (1 + self.audio_gates[level](audio, mask))
-            new_audio = new_audio * (1 + self.visual_gates[level](visual, mask))
-        return new_visual, new_audio
+            new = {
+                name: self.block(name, level)(x, x, mask, key_mask=mask)
+                for name, x in streams.items()
+            }
+        gates = {name: self._gate(name, level)(streams[name], mask) for name in self.gates}
+        return {name: x * (1 + partner_of(name, gates)) if gates else x for name, x in new.items()}
+
+    def _gate(self, name: str, level: int) -> nn.Module:
+        gate: nn.Module = self.gates[name][level]  # type: ignore[index]
+        return gate
 
 
 class CCNetDetector(TwoStreamDetector):
     """The network of CCNet.
 
     Linear layers over time (coarse to fine, channel branch) bake `max_length` into the weights:
-    every batch must be padded to exactly that length, and a longer video is refused. For data with
+    every batch is padded to exactly that length, and a longer video is refused. For data with
     long videos there is the variant `length_free`, which interpolates over time in their place; it
     has no weights in common with published checkpoints there, and needs `masked_gates` and no
     `channel_branch`, whose results depend on the padding.
@@ -148,6 +156,7 @@ class CCNetDetector(TwoStreamDetector):
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
+        modalities: which of the two to read; a stream without another one asks itself, ungated.
     """
 
     def __init__(
@@ -175,6 +184,7 @@ class CCNetDetector(TwoStreamDetector):
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
+        modalities: Modalities = "both",
     ) -> None:
         super().__init__(
             visual_width,
@@ -186,12 +196,14 @@ class CCNetDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            modalities=modalities,
         )
         self.fixed_length = not length_free
         if length_free:
             _check_length_free(channel_branch, masked_gates or not temporal_gates)
         num_levels = len(self.strides)
         self.pyramid = ConsistentPyramid(
+            self.streams,
             width,
             num_heads,
             num_levels,
@@ -200,7 +212,7 @@ class CCNetDetector(TwoStreamDetector):
             gates=temporal_gates,
             masked_gates=masked_gates,
         )
-        fused = 2 * width
+        fused = self.fused_width
         steps = [max_length // stride for stride in self.strides]
         stretch = None if length_free else steps
         inner = (num_classes, dependency_width)
@@ -233,8 +245,8 @@ def _check_length_free(channel_branch: bool, gates_ignore_padding: bool) -> None
 class CCNet(EventLocalizer):
     """CCNet with its training recipe.
 
-    Its batches must be padded to exactly `max_length` (the data's `padding: fixed`), and longer
-    videos are refused; `CCNetDetector` says why, and `length_free` is the way out.
+    Its batches are padded to exactly `max_length`, and longer videos are refused; `CCNetDetector`
+    says why, and `length_free` is the way out.
 
     Args:
         class_names: name of each class index; taken from the data on the command line.
@@ -262,6 +274,7 @@ class CCNet(EventLocalizer):
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
+        modalities: which of the two to read; a stream without another one asks itself, ungated.
         kwargs: training, decoding and evaluation settings of `EventLocalizer`.
     """
 
@@ -290,6 +303,7 @@ class CCNet(EventLocalizer):
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
+        modalities: Modalities = "both",
         **kwargs: Any,
     ) -> None:
         detector = CCNetDetector(
@@ -315,5 +329,6 @@ class CCNet(EventLocalizer):
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,
+            modalities=modalities,
         )
         super().__init__(detector=detector, class_names=class_names, grid=grid, **kwargs)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from davezoo.nn.dependency import DependencyBlock
+from davezoo.nn.detector import Modalities
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
@@ -43,6 +44,7 @@ class UnAVDetector(TwoStreamDetector):
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
+        modalities: which of the two to read; a stream without another one asks itself.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class UnAVDetector(TwoStreamDetector):
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
+        modalities: Modalities = "both",
     ) -> None:
         super().__init__(
             visual_width,
@@ -73,16 +76,17 @@ class UnAVDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            modalities=modalities,
         )
         num_levels = len(self.strides)
-        self.pyramid = CrossModalPyramid(width, num_heads, num_levels, drop_path)
+        self.pyramid = CrossModalPyramid(self.streams, width, num_heads, num_levels, drop_path)
         self.neck = (
-            DependencyBlock(2 * width, num_classes, dependency_width, drop_path)
+            DependencyBlock(self.fused_width, num_classes, dependency_width, drop_path)
             if dependency
             else None
         )
         self.heads = DetectionHeads(
-            2 * width,
+            self.fused_width,
             head_width,
             num_classes,
             num_levels,
@@ -111,6 +115,7 @@ class UnAV(EventLocalizer):
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
+        modalities: which of the two to read; a stream without another one asks itself.
         kwargs: training, decoding and evaluation settings of `EventLocalizer`.
     """
 
@@ -131,6 +136,7 @@ class UnAV(EventLocalizer):
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
+        modalities: Modalities = "both",
         **kwargs: Any,
     ) -> None:
         detector = UnAVDetector(
@@ -148,5 +154,6 @@ class UnAV(EventLocalizer):
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,
+            modalities=modalities,
         )
         super().__init__(detector=detector, class_names=class_names, grid=grid, **kwargs)

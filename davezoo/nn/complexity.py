@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from davezoo.nn.detector import Detector
 from davezoo.nn.layers import TemporalConv
+from davezoo.structures import Batch
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class _AttentionCounter(TorchFunctionMode):
 def count_complexity(detector: Detector, num_steps: int) -> Complexity:
     """Count parameters and multiply-accumulates for one video of `num_steps` steps.
 
-    Runs a copy on the meta device: nothing is computed, nothing is allocated.
+    Runs a copy on the meta device: nothing is computed, nothing is allocated. Layers of the losses
+    alone count, as in the papers.
 
     Args:
         detector: any detector of the zoo; it is not changed.
@@ -86,8 +88,18 @@ def count_complexity(detector: Detector, num_steps: int) -> Complexity:
     visual = torch.empty(1, detector.visual_width, num_steps, device="meta")
     audio = torch.empty(1, detector.audio_width, num_steps, device="meta")
     mask = torch.ones(1, num_steps, dtype=torch.bool, device="meta")
+    nothing = Batch(
+        visual=visual,
+        audio=audio,
+        mask=mask,
+        segments=torch.empty(1, 1, 2, device="meta"),
+        labels=torch.empty(1, 1, dtype=torch.int64, device="meta"),
+        video_ids=["video"],
+        durations=[0.0],
+        grids=[],
+    )
     with torch.no_grad(), _AttentionCounter() as attention:
-        network(visual, audio, mask)
+        network.auxiliary_losses(network(visual, audio, mask), nothing)
     for hook in hooks:
         hook.remove()
     return Complexity(

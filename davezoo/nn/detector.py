@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.structures import Batch, Predictions
+
+Modalities = Literal["both", "audio", "visual"]
+_STREAMS = {"both": ["visual", "audio"], "audio": ["audio"], "visual": ["visual"]}
 
 
 class Detector(nn.Module, ABC):
@@ -25,9 +30,12 @@ class Detector(nn.Module, ABC):
         strides: grid steps from one point to the next, one a level.
         regression_ranges: least and greatest of the larger distance to start or end, in grid
             steps, that each level answers for.
+        modalities: which of the two to read; with one of them the other is never looked at.
 
     Attributes:
-        fixed_length: whether every batch must be padded to exactly `max_length` steps.
+        streams: names of the modalities that are read, `visual` before `audio`.
+        fixed_length: whether `max_length` is part of the weights: shorter batches are padded to it,
+            longer ones refused.
     """
 
     fixed_length: bool = False
@@ -40,8 +48,14 @@ class Detector(nn.Module, ABC):
         max_length: int,
         strides: Sequence[int],
         regression_ranges: Sequence[tuple[float, float]],
+        modalities: Modalities = "both",
     ) -> None:
         super().__init__()
+        if modalities not in _STREAMS:
+            raise InputError(
+                f"Expected `modalities` to be one of {list(_STREAMS)}, got {modalities!r}; "
+                "choose one."
+            )
         if not strides or len(strides) != len(regression_ranges):
             raise InputError(
                 f"Expected `regression_ranges` to have one entry a level, got "
@@ -52,8 +66,16 @@ class Detector(nn.Module, ABC):
                 f"Expected `num_classes` to be at least 1, got {num_classes}; "
                 "check the annotation file."
             )
+        self.streams = _STREAMS[modalities]
         self.visual_width = visual_width
         self.audio_width = audio_width
+        absent = [name for name in self.streams if self.widths[name] < 1]
+        if absent:
+            raise InputError(
+                f"Expected {absent[0]} features for modalities={modalities!r}, got data with "
+                f"`{absent[0]}_width` 0; name their files (`{absent[0]}_files`) or choose other "
+                "`modalities`."
+            )
         if max_length < strides[-1] or max_length % strides[-1]:
             raise InputError(
                 f"Expected `max_length` to be a multiple of the coarsest stride {strides[-1]}, got "
@@ -63,6 +85,11 @@ class Detector(nn.Module, ABC):
         self.max_length = max_length
         self.strides = list(strides)
         self.regression_ranges = [(float(low), float(high)) for low, high in regression_ranges]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Width of the features of each modality, read or not."""
+        return {"visual": self.visual_width, "audio": self.audio_width}
 
     @abstractmethod
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
@@ -85,58 +112,62 @@ class Detector(nn.Module, ABC):
         del predictions, batch
         return {}
 
-    def check_shapes(self, visual: Tensor, audio: Tensor, mask: Tensor) -> None:
-        """Raise a ValueError that names the remedy if the inputs do not fit this detector."""
-        for name, x, width in (
-            ("visual", visual, self.visual_width),
-            ("audio", audio, self.audio_width),
-        ):
-            if x.ndim != 3 or x.shape[1] != width:
-                raise ValueError(
-                    f"Expected `{name}` to be (B, {width}, T), got {tuple(x.shape)}; this detector "
-                    f"was built for {name} features of width {width}."
-                )
-        if not visual.shape[::2] == audio.shape[::2] == mask.shape:
-            raise ValueError(
-                "Expected `visual`, `audio` and `mask` to agree in B and T, got "
-                f"{tuple(visual.shape)}, {tuple(audio.shape)} and {tuple(mask.shape)}; "
-                "cut or pad them to one length."
-            )
-        if visual.shape[2] % self.strides[-1]:
-            raise ValueError(
-                f"Expected T to be a multiple of the coarsest stride {self.strides[-1]}, got "
-                f"{visual.shape[2]}; pad the batch (EventDataModule's `length_multiple`)."
-            )
-        self.check_length(visual.shape[2])
-
-    def check_length(self, num_steps: int) -> None:
-        """Refuse videos that a detector of fixed length has no weights for.
+    def prepare(
+        self, visual: Tensor, audio: Tensor, mask: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Check the input of `forward` and lay it out as the modules take it.
 
         Args:
-            num_steps: padded steps of a batch.
+            visual: visual features, (B, C_v, T).
+            audio: audio features, (B, C_a, T).
+            mask: True on the steps that belong to the video, (B, T).
+
+        Returns:
+            The modalities that are read by name, (B, T, C) each, and the mask (B, T), padded to
+            `max_length` if that is fixed.
 
         Raises:
-            InputError: naming the remedy.
+            ValueError: naming the remedy, if the input does not fit this detector.
         """
-        if self.fixed_length and num_steps != self.max_length:
-            remedy = (
-                "pad the batch to it (EventDataModule's `padding: fixed`)"
-                if num_steps < self.max_length
-                else "cut longer videos into pieces, or train with a larger `max_length` or a "
-                "variant without a fixed length (CCNet: `length_free`)"
+        given = {"visual": visual, "audio": audio}
+        streams = {name: given[name] for name in self.streams}
+        for name, x in streams.items():
+            if x.ndim != 3 or x.shape[1] != self.widths[name]:
+                raise ValueError(
+                    f"Expected `{name}` to be (B, {self.widths[name]}, T), got {tuple(x.shape)}; "
+                    f"this detector was built for {name} features of that width."
+                )
+            if x.shape[::2] != mask.shape:
+                raise ValueError(
+                    f"Expected `{name}` and `mask` to agree in B and T, got {tuple(x.shape)} and "
+                    f"{tuple(mask.shape)}; cut or pad them to one length."
+                )
+        num_steps = mask.shape[1]
+        if num_steps % self.strides[-1]:
+            raise ValueError(
+                f"Expected T to be a multiple of the coarsest stride {self.strides[-1]}, got "
+                f"{num_steps}; pad the batch (EventDataModule's `length_multiple`)."
             )
-            raise InputError(
-                f"Expected T to be exactly {self.max_length}, the length in the weights of "
-                f"{type(self).__name__}, got {num_steps}; {remedy}."
-            )
+        missing = 0
+        if self.fixed_length:
+            missing = self.max_length - num_steps
+            if missing < 0:
+                raise InputError(
+                    f"Expected T to be at most {self.max_length}, the length in the weights of "
+                    f"{type(self).__name__}, got {num_steps}; cut longer videos into pieces, or "
+                    "train with a larger `max_length` or with `length_free`."
+                )
+        streams = {
+            name: F.pad(x.transpose(1, 2), (0, 0, 0, missing)) for name, x in streams.items()
+        }
+        return streams, F.pad(mask, (0, missing))
 
-    def check_batching(self, length_multiple: int, max_length: int, padding: str) -> None:
+    def check_batching(self, length_multiple: int, max_length: int) -> None:
         """Refuse the settings of a data module whose batches this detector cannot take.
 
         Args:
             length_multiple: what the number of steps of a batch is a multiple of.
-            max_length: steps that short videos may be padded to.
-            padding: `fixed` if they always are.
+            max_length: steps of the longest training crop.
 
         Raises:
             InputError: naming the remedy.
@@ -147,10 +178,9 @@ class Detector(nn.Module, ABC):
                 f"{self.strides[-1]}, got {length_multiple}; set --data.length_multiple to it "
                 "and --data.max_length to a multiple of it, or use fewer levels."
             )
-        if self.fixed_length and (padding, max_length) != ("fixed", self.max_length):
+        if self.fixed_length and max_length != self.max_length:
             raise InputError(
-                f"Expected the data's `padding` to be 'fixed' and its `max_length` to be "
-                f"{self.max_length}, the length in the weights of {type(self).__name__}, got "
-                f"{padding!r} and {max_length}; set --data.padding=fixed and "
+                f"Expected the data's `max_length` to be {self.max_length}, the length in the "
+                f"weights of {type(self).__name__}, got {max_length}; set "
                 f"--data.max_length={self.max_length}."
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -42,11 +44,10 @@ class StreamEncoder(nn.Module):
 
 
 class TwoStreamEncoder(nn.Module):
-    """A visual and an audio branch with the same position code.
+    """A branch a modality, with the same position code.
 
     Args:
-        visual_width: width of the visual features.
-        audio_width: width of the audio features.
+        widths: width of the features of each modality, by name.
         width: channels inside the network.
         num_heads: attention heads.
         num_blocks: self-attention blocks of each branch.
@@ -57,8 +58,7 @@ class TwoStreamEncoder(nn.Module):
 
     def __init__(
         self,
-        visual_width: int,
-        audio_width: int,
+        widths: Mapping[str, int],
         width: int,
         *,
         num_heads: int,
@@ -69,13 +69,16 @@ class TwoStreamEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.positions = SinusoidalPositions(width, max_length, length_multiple)
-        self.visual = StreamEncoder(visual_width, width, num_heads, num_blocks, drop_path)
-        self.audio = StreamEncoder(audio_width, width, num_heads, num_blocks, drop_path)
-
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode (B, C_v, T) and (B, C_a, T) to two streams (B, T, C)."""
-        positions = self.positions(mask)
-        return (
-            self.visual(visual.transpose(1, 2), mask, positions),
-            self.audio(audio.transpose(1, 2), mask, positions),
+        self.streams = nn.ModuleDict(
+            {
+                name: StreamEncoder(in_width, width, num_heads, num_blocks, drop_path)
+                for name, in_width in widths.items()
+            }
         )
+
+    def forward(self, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Encode every modality, (B, T, C_in) by name, to (B, T, C)."""
+        positions = self.positions(mask)
+        return {
+            name: encode(streams[name], mask, positions) for name, encode in self.streams.items()
+        }

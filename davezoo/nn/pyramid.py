@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor, nn
 
 from davezoo.nn.attention import ConvAttentionBlock
+
+
+def partner_of(name: str, streams: Mapping[str, Tensor]) -> Tensor:
+    """Return the other modality, or the modality itself where there is no other."""
+    others = [x for other, x in streams.items() if other != name]
+    return others[0] if others else streams[name]
 
 
 class CrossModalPyramid(nn.Module):
     """Cross-modal blocks, the first at full resolution, each further one at half of it.
 
     A stream keeps its own keys, values and skip; the query comes from the other modality (the
-    published code of UnAV; the usual reading of cross-attention has it the other way round).
+    published code of UnAV; the usual reading of cross-attention has it the other way round). A
+    stream without another one asks itself.
 
     Args:
+        streams: names of the modalities, one or two.
         width: channels.
         num_heads: attention heads.
         num_levels: levels, the one at full resolution included.
@@ -23,51 +33,63 @@ class CrossModalPyramid(nn.Module):
         Geng et al., UnAV, CVPR 2023, section 4.2 (cross-modal pyramid).
     """
 
-    def __init__(self, width: int, num_heads: int, num_levels: int, drop_path: float) -> None:
+    def __init__(
+        self,
+        streams: Sequence[str],
+        width: int,
+        num_heads: int,
+        num_levels: int,
+        drop_path: float,
+    ) -> None:
         super().__init__()
         self.strides = [1] + [2] * (num_levels - 1)
-        self.visual, self.audio = (
-            nn.ModuleList(
-                ConvAttentionBlock(width, num_heads, stride=stride, drop_path=drop_path)
-                for stride in self.strides
-            )
-            for _ in range(2)
+        self.blocks = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    ConvAttentionBlock(width, num_heads, stride=stride, drop_path=drop_path)
+                    for stride in self.strides
+                )
+                for name in streams
+            }
         )
 
     def forward(
-        self, visual: Tensor, audio: Tensor, mask: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the visual stream, the audio stream and the mask of every level.
+        self, streams: Mapping[str, Tensor], mask: Tensor
+    ) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
+        """Return every modality at every level, and the masks of the levels.
 
         Args:
-            visual: (B, T, C).
-            audio: (B, T, C).
+            streams: the modalities by name, (B, T, C).
             mask: (B, T).
 
         Returns:
-            Three lists over levels: (B, T_l, C), (B, T_l, C), (B, T_l).
+            A list over levels, (B, T_l, C), by modality; a list over levels, (B, T_l).
         """
-        visuals, audios, masks = [], [], []
+        levels: dict[str, list[Tensor]] = {name: [] for name in streams}
+        masks = []
         for level, stride in enumerate(self.strides):
             mask = mask[:, ::stride]
-            visual, audio = self.step(level, visual, audio, mask)
-            visuals.append(visual)
-            audios.append(audio)
+            streams = self.step(level, streams, mask)
             masks.append(mask)
-        return visuals, audios, masks
+            for name, x in streams.items():
+                levels[name].append(x)
+        return levels, masks
 
-    def step(
-        self, level: int, visual: Tensor, audio: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return both streams (B, T_l, C) of a level from those of the level before.
+    def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Return the modalities (B, T_l, C) of a level from those of the level before.
 
         Args:
             level: the level to make; the first keeps the number of steps.
-            visual: (B, T_l or 2 T_l, C).
-            audio: (B, T_l or 2 T_l, C).
+            streams: the modalities by name, (B, T_l or 2 T_l, C).
             mask: valid steps of the new level, (B, T_l).
         """
-        return (
-            self.visual[level](visual, audio, mask, key_mask=mask),
-            self.audio[level](audio, visual, mask, key_mask=mask),
-        )
+        return {
+            name: self.block(name, level)(x, partner_of(name, streams), mask, key_mask=mask)
+            for name, x in streams.items()
+        }
+
+    def block(self, name: str, level: int) -> nn.Module:
+        """Return the block that makes a level of one modality."""
+        of_stream = self.blocks[name]
+        block: nn.Module = of_stream[level]  # type: ignore[index]
+        return block

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from davezoo.nn.detector import Detector
+from davezoo.nn.detector import Detector, Modalities
 from davezoo.nn.encoder import TwoStreamEncoder
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid
@@ -24,7 +24,8 @@ REGRESSION_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 class TwoStreamDetector(Detector):
     """Two encoded streams meet in a pyramid; what is fused goes through a neck to the heads.
 
-    Makes the encoder; a subclass sets `pyramid`, `neck` (None for nothing) and `heads`.
+    Makes the encoder; a subclass sets `pyramid`, `neck` (None for nothing) and `heads`, the last
+    two for `fused_width` channels.
 
     Args:
         visual_width: width of the visual features.
@@ -37,6 +38,7 @@ class TwoStreamDetector(Detector):
         regression_ranges: range of distances of each level, in grid steps; their number is the
             number of levels, each coarser by two.
         drop_path: rate of stochastic depth while training.
+        modalities: which of the two to read; a stream without another one asks itself.
     """
 
     pyramid: CrossModalPyramid
@@ -55,14 +57,21 @@ class TwoStreamDetector(Detector):
         num_unimodal_blocks: int,
         regression_ranges: Sequence[tuple[float, float]],
         drop_path: float,
+        modalities: Modalities,
     ) -> None:
         strides = [2**level for level in range(len(regression_ranges))]
         super().__init__(
-            visual_width, audio_width, num_classes, max_length, strides, regression_ranges
-        )
-        self.encoder = TwoStreamEncoder(
             visual_width,
             audio_width,
+            num_classes,
+            max_length,
+            strides,
+            regression_ranges,
+            modalities,
+        )
+        self.fused_width = width * len(self.streams)
+        self.encoder = TwoStreamEncoder(
+            {name: self.widths[name] for name in self.streams},
             width,
             num_heads=num_heads,
             num_blocks=num_unimodal_blocks,
@@ -74,16 +83,18 @@ class TwoStreamDetector(Detector):
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
         """Detect events; see `Detector.forward`.
 
-        `features` of the result holds `visual` and `audio`, lists of (B, T_l, C) over levels, and
-        `fused`, (B, P, 2 C), what the heads read.
+        `features` of the result holds `encoded`, each modality (B, T, C) by name, and `mask`, its
+        valid steps (B, T); `levels`, a list of (B, T_l, C) over levels by modality; and `fused`,
+        (B, P, `fused_width`), what the heads read.
         """
-        self.check_shapes(visual, audio, mask)
-        visuals, audios, masks = self.pyramid(*self.encoder(visual, audio, mask), mask)
-        lengths = [level.shape[1] for level in visuals]
-        fused = torch.cat([torch.cat(visuals, dim=1), torch.cat(audios, dim=1)], dim=-1)
+        streams, mask = self.prepare(visual, audio, mask)
+        encoded = self.encoder(streams, mask)
+        levels, masks = self.pyramid(encoded, mask)
+        lengths = [level.shape[1] for level in masks]
+        fused = torch.cat([torch.cat(of_stream, dim=1) for of_stream in levels.values()], dim=-1)
         point_mask = torch.cat(masks, dim=1)
         if self.neck is not None:
             fused = self.neck(fused, point_mask, lengths)
         logits, offsets = self.heads(fused, point_mask, lengths)
-        features = {"visual": visuals, "audio": audios, "fused": fused}
+        features = {"encoded": encoded, "mask": mask, "levels": levels, "fused": fused}
         return Predictions(logits, offsets, masks, features)

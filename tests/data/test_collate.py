@@ -21,7 +21,7 @@ def sample(steps, num_events, name="v"):
 
 def test_collate_pads_and_marks():
     samples = [sample(40, 2, "a"), sample(10, 0, "b"), sample(70, 1, "c")]
-    batch = collate(samples, 224, 32, "batch")
+    batch = collate(samples, 224, 32)
     assert batch.visual.shape == (3, 3, 128)
     assert batch.audio.shape == (3, 2, 128)
     assert batch.mask.shape == (3, 128)
@@ -46,6 +46,6 @@ def test_collate_pads_and_marks():
 
 
 def test_batch_without_events_has_one_empty_row():
-    batch = collate([sample(5, 0), sample(6, 0)], 224, 32, "batch")
+    batch = collate([sample(5, 0), sample(6, 0)], 224, 32)
     assert batch.segments.tolist() == [[[0, 0]], [[0, 0]]]
     assert batch.labels.tolist() == [[-1], [-1]]

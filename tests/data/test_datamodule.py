@@ -180,14 +180,38 @@ def test_loaders(folder):
     assert [b.video_ids for b in datamodule.predict_dataloader()][1] == ["v4"]
 
 
-@pytest.mark.parametrize(("padding", "steps"), [("batch", 96), ("fixed", 224)])
-def test_padding(folder, padding, steps):
+def test_padding(folder):
     folder.add("a", steps=40)
     folder.add("b", steps=10)
-    datamodule = folder.open(padding=padding)
+    datamodule = folder.open()
     datamodule.setup("test")
     (batch,) = datamodule.test_dataloader()
-    assert batch.visual.shape == (2, 5, steps)
+    assert batch.visual.shape == (2, 5, 96)
+
+
+def test_data_without_a_modality(folder):
+    folder.add("a", steps=40)
+    datamodule = folder.open(audio_files=[], audio_width=0)
+    datamodule.setup("test")
+    (batch,) = datamodule.test_dataloader()
+    assert batch.audio.shape == (1, 0, batch.visual.shape[2])
+    assert int(batch.mask.sum()) == 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"audio_files": []}, "`audio_width` to be 0 if and only if"),
+        ({"audio_width": 0}, "`audio_width` to be 0 if and only if"),
+        (
+            {"audio_files": [], "audio_width": 0, "visual_files": [], "visual_width": 0},
+            "`visual_files` or `audio_files` to name files, got none",
+        ),
+    ],
+)
+def test_modalities_that_contradict(folder, settings, message):
+    with pytest.raises(ValueError, match=message):
+        folder.open(**settings)
 
 
 def test_workers_give_the_same_batches(folder):

@@ -56,7 +56,7 @@ def test_numbers_of_the_published_batch_come_from_its_mask_fault(model: UnAV, un
 def test_numbers_of_intermediates(model: UnAV, unav: Golden) -> None:
     features = run(model, unav, ["v1"], 64).features
     for level, (visual, audio) in enumerate(
-        zip(features["visual"], features["audio"], strict=True)
+        zip(features["levels"]["visual"], features["levels"]["audio"], strict=True)
     ):
         for x, letter in ((visual, "V"), (audio, "A")):
             expected = unav(f"b1_v1/mid_{letter}_l{level}").transpose(1, 2)

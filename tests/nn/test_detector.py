@@ -28,6 +28,8 @@ def test_settings_are_kept():
         ({"regression_ranges": [(0, 4)]}, r"`regression_ranges` .* got 1 for 2 levels"),
         ({"num_classes": 0}, r"`num_classes` to be at least 1, got 0"),
         ({"max_length": 7}, r"`max_length` to be a multiple of the coarsest stride 2, got 7"),
+        ({"modalities": "text"}, r"`modalities` to be one of .*'visual'\], got 'text'; choose one"),
+        ({"audio_width": 0}, r"audio features for modalities='both', got .*`audio_width` 0; name"),
         ({"max_length": 0}, r"`max_length` to be a multiple of the coarsest stride 2, got 0"),
     ],
 )
@@ -42,7 +44,7 @@ def test_settings_that_contradict(changes, message):
         ((1, 2, 8), (1, 2, 8), (1, 8), r"`visual` to be \(B, 3, T\), got \(1, 2, 8\)"),
         ((3, 8), (1, 2, 8), (1, 8), r"`visual` to be \(B, 3, T\), got \(3, 8\)"),
         ((1, 3, 8), (1, 8, 2), (1, 8), r"`audio` to be \(B, 2, T\), got \(1, 8, 2\)"),
-        ((2, 3, 8), (1, 2, 8), (1, 8), r"agree in B and T, got \(2, 3, 8\), \(1, 2, 8\)"),
+        ((2, 3, 8), (1, 2, 8), (1, 8), r"`visual` and `mask` to agree in B and T, got \(2, 3, 8\)"),
         ((1, 3, 8), (1, 2, 6), (1, 8), r"agree in B and T"),
         ((1, 3, 8), (1, 2, 8), (1, 1, 8), r"agree in B and T"),
         ((1, 3, 7), (1, 2, 7), (1, 7), r"T to be a multiple of the coarsest stride 2, got 7"),
@@ -68,9 +70,8 @@ def test_no_losses_of_its_own():
 @pytest.mark.parametrize(
     ("fixed", "batching", "message"),
     [
-        (False, (3, 8, "batch"), "coarsest stride 2, got 3"),
-        (True, (2, 8, "batch"), "'batch' and 8; set --data.padding=fixed and --data.max_length=8"),
-        (True, (2, 16, "fixed"), "got 'fixed' and 16"),
+        (False, (3, 8), "coarsest stride 2, got 3"),
+        (True, (2, 16), "got 16; set --data.max_length=8"),
     ],
 )
 def test_data_that_do_not_fit(fixed, batching, message):
@@ -82,6 +83,6 @@ def test_data_that_do_not_fit(fixed, batching, message):
 
 def test_data_that_fit():
     detector = TinyDetector()
-    detector.check_batching(4, 16, "batch")
+    detector.check_batching(4, 16)
     detector.fixed_length = True
-    detector.check_batching(2, 8, "fixed")
+    detector.check_batching(2, 8)

@@ -63,29 +63,34 @@ def two_streams(**changes):
         "length_multiple": 4,
         "drop_path": 0.0,
     }
-    return TwoStreamEncoder(6, 3, 8, **{**settings, **changes}).double()
+    return TwoStreamEncoder({"visual": 6, "audio": 3}, 8, **{**settings, **changes}).double()
+
+
+def draw(batch, steps):
+    widths = {"visual": 6, "audio": 3}
+    return {name: torch.randn(batch, steps, width).double() for name, width in widths.items()}
 
 
 def test_both_streams_get_the_same_positions():
     encoder = two_streams()
     given = []
-    for stream in (encoder.visual, encoder.audio):
+    for stream in encoder.streams.values():
         stream.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     mask = torch.arange(16) < torch.tensor([16, 7])[:, None]
-    visual, audio = torch.randn(2, 6, 16).double(), torch.randn(2, 3, 16).double()
-    found = encoder(visual, audio, mask)
-    assert [x.shape for x in found] == [(2, 16, 8)] * 2
+    streams = draw(2, 16)
+    found = encoder(streams, mask)
+    assert [x.shape for x in found.values()] == [(2, 16, 8)] * 2
     (x_visual, _, positions), (x_audio, _, same) = given
     assert positions is same
     torch.testing.assert_close(positions, encoder.positions(mask))
-    assert torch.equal(x_visual, visual.transpose(1, 2))
-    assert torch.equal(x_audio, audio.transpose(1, 2))
+    assert torch.equal(x_visual, streams["visual"])
+    assert torch.equal(x_audio, streams["audio"])
 
 
 def test_padded_steps_come_out_as_zeros():
     encoder = randomise(two_streams())
     mask = torch.arange(16) < torch.tensor([16, 7])[:, None]
-    for x in encoder(torch.randn(2, 6, 16).double(), torch.randn(2, 3, 16).double(), mask):
+    for x in encoder(draw(2, 16), mask).values():
         assert not x[~mask].any()
         assert x[mask].all()
 
@@ -93,7 +98,7 @@ def test_padded_steps_come_out_as_zeros():
 def test_longer_than_the_table():
     encoder = randomise(two_streams())
     mask = torch.ones(1, 24, dtype=torch.bool)
-    for x in encoder.float()(torch.randn(1, 6, 24), torch.randn(1, 3, 24), mask):
+    for x in encoder(draw(1, 24), mask).values():
         assert x.shape == (1, 24, 8)
         assert x.isfinite().all()
 
@@ -101,5 +106,5 @@ def test_longer_than_the_table():
 def test_embedding_takes_the_form_that_fits():
     encoder = two_streams()
     assert not StreamEncoder(12, 8, 2, 1, 0.0).convs[0].gathers_input
-    assert encoder.audio.convs[0].gathers_input
-    assert all(isinstance(conv, TemporalConv) for conv in encoder.visual.convs)
+    assert encoder.streams["audio"].convs[0].gathers_input
+    assert all(isinstance(conv, TemporalConv) for conv in encoder.streams["visual"].convs)

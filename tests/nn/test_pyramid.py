@@ -10,21 +10,22 @@ from tests.nn.plain import plain_block, randomise, run_plain
 @pytest.fixture
 def pyramid():
     torch.manual_seed(0)
-    return randomise(CrossModalPyramid(8, 2, 3, drop_path=0.0).double())
+    return randomise(CrossModalPyramid(["visual", "audio"], 8, 2, 3, drop_path=0.0).double())
 
 
 def inputs(lengths, steps):
     torch.manual_seed(1)
     mask = torch.arange(steps) < torch.tensor(lengths)[:, None]
     draws = torch.randn(2, len(lengths), steps, 8, dtype=torch.float64) * mask[:, :, None]
-    return *draws, mask
+    return dict(zip(["visual", "audio"], draws, strict=True)), mask
 
 
 def test_levels_are_the_published_ones(pyramid):
-    visual, audio, mask = inputs([12, 5, 1], 12)
-    visuals, audios, masks = pyramid(visual, audio, mask)
+    streams, mask = inputs([12, 5, 1], 12)
+    levels, masks = pyramid(streams, mask)
+    visual, audio = streams["visual"], streams["audio"]
     for level in range(3):
-        blocks = pyramid.visual[level], pyramid.audio[level]
+        blocks = pyramid.blocks["visual"][level], pyramid.blocks["audio"][level]
         first, second = (plain_block(block, 2, 4) for block in blocks)
         # Both ask the other stream as it was before this level.
         visual, audio = (
@@ -32,20 +33,31 @@ def test_levels_are_the_published_ones(pyramid):
             run_plain(second, audio, visual, mask),
         )
         mask = mask[:, :: 1 if level == 0 else 2]
-        torch.testing.assert_close(visuals[level], visual)
-        torch.testing.assert_close(audios[level], audio)
+        torch.testing.assert_close(levels["visual"][level], visual)
+        torch.testing.assert_close(levels["audio"][level], audio)
         assert torch.equal(masks[level], mask)
 
 
 @pytest.mark.parametrize("length", range(1, 13))
 def test_masks_keep_a_step_that_is_partly_covered(pyramid, length):
-    _, _, masks = pyramid(*inputs([length], 12))
+    _, masks = pyramid(*inputs([length], 12))
     assert [int(mask.sum()) for mask in masks] == [-(-length // s) for s in (1, 2, 4)]
 
 
 def test_streams_are_told_apart(pyramid):
-    visual, audio, mask = inputs([12], 12)
-    visuals, audios, _ = pyramid(visual, audio, mask)
-    swapped, _, _ = pyramid(audio, visual, mask)
-    assert not torch.allclose(visuals[0], audios[0])
-    assert not torch.allclose(swapped[0], audios[0])  # each stream has weights of its own
+    streams, mask = inputs([12], 12)
+    levels, _ = pyramid(streams, mask)
+    swapped, _ = pyramid({"visual": streams["audio"], "audio": streams["visual"]}, mask)
+    assert not torch.allclose(levels["visual"][0], levels["audio"][0])
+    # each stream has weights of its own
+    assert not torch.allclose(swapped["visual"][0], levels["audio"][0])
+
+
+def test_a_stream_alone_asks_itself(pyramid):
+    streams, mask = inputs([12, 5], 12)
+    audio = streams["audio"]
+    alone, _ = pyramid({"audio": audio}, mask)
+    levels, _ = pyramid({"visual": audio, "audio": audio}, mask)
+    assert list(alone) == ["audio"]
+    torch.testing.assert_close(alone["audio"][0], levels["audio"][0])
+    assert not torch.allclose(alone["audio"][1], levels["audio"][1])  # asked the visual stream

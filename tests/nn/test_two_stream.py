@@ -13,7 +13,7 @@ class Doubled(torch.nn.Module):
         return 2 * x
 
 
-def make(neck=None):
+def make(neck=None, modalities="both"):
     torch.manual_seed(0)
     detector = TwoStreamDetector(
         3,
@@ -25,10 +25,11 @@ def make(neck=None):
         num_unimodal_blocks=1,
         regression_ranges=[(0, 4), (4, 100)],
         drop_path=0.0,
+        modalities=modalities,
     )
-    detector.pyramid = CrossModalPyramid(6, 2, 2, 0.0)
+    detector.pyramid = CrossModalPyramid(detector.streams, 6, 2, 2, 0.0)
     detector.neck = neck
-    detector.heads = DetectionHeads(12, 5, 4, 2)
+    detector.heads = DetectionHeads(detector.fused_width, 5, 4, 2)
     return detector.eval()
 
 
@@ -47,7 +48,8 @@ def test_shapes():
 def test_neck_stands_between_pyramid_and_heads():
     plain, doubled = make()(*inputs(8)), make(Doubled())(*inputs(8))
     torch.testing.assert_close(doubled.features["fused"], 2 * plain.features["fused"])
-    torch.testing.assert_close(doubled.features["visual"], plain.features["visual"])
+    for name in ("visual", "audio"):
+        torch.testing.assert_close(doubled.features["levels"][name], plain.features["levels"][name])
     assert not torch.allclose(doubled.logits[0], plain.logits[0])
 
 
@@ -55,8 +57,25 @@ def test_fixed_length_is_a_matter_of_the_subclass():
     detector = make()
     detector(*inputs(16))
     detector.fixed_length = True
-    detector(*inputs(8))
-    with pytest.raises(ValueError, match=r"T to be exactly 8.*got 16; cut longer videos"):
+    full = detector(*inputs(8))
+    with pytest.raises(ValueError, match=r"T to be at most 8.*got 16; cut longer videos"):
         detector(*inputs(16))
-    with pytest.raises(ValueError, match=r"T to be exactly 8.*got 4; pad the batch"):
-        detector(*inputs(4))
+    visual, audio, mask = inputs(8)
+    mask[:, 4:] = False
+    padded = detector(visual * mask[:, None], audio * mask[:, None], mask)
+    short = detector(visual[..., :4], audio[..., :4], mask[:, :4])
+    assert [x.shape for x in short.logits] == [x.shape for x in full.logits]
+    torch.testing.assert_close(short.logits, padded.logits)
+    assert torch.equal(short.features["mask"], mask)
+
+
+@pytest.mark.parametrize("name", ["visual", "audio"])
+def test_one_modality_is_all_that_is_read(name):
+    detector = make(modalities=name)
+    visual, audio, mask = inputs(8)
+    read = {"visual": visual, "audio": audio}
+    found = detector(visual, audio, mask)
+    assert found.features["fused"].shape == (2, 12, 6)
+    assert list(found.features["encoded"]) == [name]
+    nothing = {"visual": torch.empty(2, 0, 8), "audio": torch.empty(2, 0, 8), name: read[name]}
+    torch.testing.assert_close(detector(**nothing, mask=mask).logits, found.logits)

@@ -22,10 +22,10 @@ class TinyDetector(Detector):
         self.unused = torch.nn.Linear(7, 7)
 
     def forward(self, visual, audio, mask):
-        self.check_shapes(visual, audio, mask)
-        steps = visual.shape[2]
-        x = self.narrow(self.wide(visual.transpose(1, 2), mask, [steps]), mask, [steps])
-        y = self.depthwise(audio.transpose(1, 2))
+        streams, mask = self.prepare(visual, audio, mask)
+        steps = mask.shape[1]
+        x = self.narrow(self.wide(streams["visual"], mask, [steps]), mask, [steps])
+        y = self.depthwise(streams["audio"])
         mixed = F.scaled_dot_product_attention(x[:, None], y[:, None, ::2], y[:, None, ::2])
         logits = self.linear(self.norm(mixed[:, 0]))
         offsets = logits.relu()[..., None].expand(*logits.shape, 2)
