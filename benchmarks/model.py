@@ -1,14 +1,15 @@
-"""Speed of UnAV beside a plain UnAV: a training step and the detection of one video.
+"""Speed of UnAV or CCNet beside a plain one: a training step and the detection of one video.
 
-The plain one, `benchmarks.reference_unav`, does what the published code does in the way it does it:
+The plain ones, `benchmarks.reference_unav` and `reference_ccnet`, do what the published codes do:
 convolutions of (B, C, T) level by level, labels by a loop over points, a fixed length, AdamW and
-running average tensor by tensor. Ours runs with the optimiser and average of the recipe. Both have
+running average tensor by tensor. Ours run with the optimiser and average of the recipe. Both have
 the same weights, and losses and logits are compared before anything is timed.
 
 Suppression is ours on both sides: the published one is compiled and takes 10 ms of an inference of
 seconds; Python loops in its place would flatter us (`benchmarks.ops` compares with those).
 
     python -m benchmarks.model --threads 1 2        # some 20 minutes on two CPU cores
+    python -m benchmarks.model --method ccnet --threads 1
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.record import RESULTS, Measurement, Ratio, measure, ratio, write_record
+from benchmarks.reference_ccnet import ReferenceCCNet
 from benchmarks.reference_unav import ReferenceLosses, ReferenceUnAV
-from davezoo import UnAV
+from davezoo import CCNet, UnAV
 from davezoo.annotations import read_annotations
 from davezoo.ops.padding import padded_length
 from davezoo.structures import Batch, FeatureGrid
@@ -44,6 +46,7 @@ ANNOTATIONS = (
     Path(__file__).parents[2] / "shared" / "data" / "unav100" / "unav100_annotations.json.gz"
 )
 OURS, PLAIN = "davezoo", "plain"
+SIDES = {"unav": (UnAV, ReferenceUnAV), "ccnet": (CCNet, ReferenceCCNet)}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Size:
         num_steps: steps of a full-length video; what the plain network always pads to.
         num_classes: classes.
         batch_size: videos of a training step.
+        method: `unav` or `ccnet`.
     """
 
     visual_width: int = 2048
@@ -65,18 +69,19 @@ class Size:
     num_steps: int = 224
     num_classes: int = 100
     batch_size: int = 2
+    method: str = "unav"
 
 
 QUICK = Size(visual_width=16, audio_width=8, width=16, num_steps=64, num_classes=4)
 
 
-def make_model(size: Size) -> UnAV:
+def make_model(size: Size) -> UnAV | CCNet:
     """Build our model in the state of the first step of a training.
 
     The gains of the residual paths start at 1 instead of 1e-4, so that a difference in any layer
     shows in the comparison; the work is the same.
     """
-    model = UnAV(
+    model: UnAV | CCNet = SIDES[size.method][0](
         [f"class {index}" for index in range(size.num_classes)],
         size.visual_width,
         size.audio_width,
@@ -88,6 +93,11 @@ def make_model(size: Size) -> UnAV:
         if name.endswith(".scale"):
             nn.init.ones_(parameter)
     return model
+
+
+def make_plain(size: Size, model: UnAV | CCNet) -> ReferenceUnAV:
+    """Build the plain network of a method with the weights of ours."""
+    return SIDES[size.method][1](model.detector, drop_path=0.1)
 
 
 def make_batch(size: Size, lengths: Sequence[int], padded: int, seed: int) -> Batch:
@@ -144,9 +154,9 @@ def realistic_lengths(size: Size, count: int) -> list[list[int]]:
 
 
 class OurTraining:
-    """Training of `davezoo.UnAV` without a trainer around it."""
+    """Training of a method without a trainer around it."""
 
-    def __init__(self, model: UnAV) -> None:
+    def __init__(self, model: UnAV | CCNet) -> None:
         self.model = model.train()
         # What `configure_optimizers` asks a trainer for.
         model.trainer = SimpleNamespace(  # type: ignore[assignment]
@@ -223,7 +233,7 @@ def make_trainings(size: Size, device: str) -> tuple[OurTraining, PlainTraining]
     """
     torch.manual_seed(SEED)
     model = make_model(size)
-    plain = PlainTraining(ReferenceUnAV(model.detector, drop_path=0.1).to(device))
+    plain = PlainTraining(make_plain(size, model).to(device))
     ours = OurTraining(model.to(device))
     # Other lengths than the full one, so that masks and padding are part of the comparison.
     lengths = [size.num_steps // 2, size.num_steps // 3]
@@ -258,7 +268,11 @@ def measure_training(
     """
     ours, plain = make_trainings(size, device)
     lengths = lengths or [[size.num_steps] * size.batch_size]
-    padded = [padded_length(max(batch), size.num_steps, 32) for batch in lengths]
+    fixed = ours.model.detector.fixed_length  # then the network pads to the full length itself
+    padded = [
+        size.num_steps if fixed else padded_length(max(batch), size.num_steps, 32)
+        for batch in lengths
+    ]
     pairs = list(zip(lengths, padded, range(len(lengths)), strict=True))
     short = _repeat([make_batch(size, videos, to, seed) for videos, to, seed in pairs], device)
     full = _repeat([make_batch(size, v, size.num_steps, seed) for v, _, seed in pairs], device)
@@ -304,7 +318,7 @@ def peak_memory(side: str, size: Size, device: str) -> float:
     if side == OURS:
         training = OurTraining(model.to(device))
     else:
-        training = PlainTraining(ReferenceUnAV(model.detector, drop_path=0.1).to(device))
+        training = PlainTraining(make_plain(size, model).to(device))
         del model
     batch = make_batch(size, [size.num_steps] * size.batch_size, size.num_steps, SEED).to(device)
     for _ in range(2):
@@ -359,12 +373,14 @@ def run(
             for name in (step, real, one)
         ]
     name = "cpu" if device == "cpu" else torch.cuda.get_device_name()
-    return write_record("model", times, ratios, SEED, max(threads), name, folder)
+    suite = "model" if size.method == "unav" else f"model_{size.method}"
+    return write_record(suite, times, ratios, SEED, max(threads), name, folder)
 
 
 def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--method", choices=list(SIDES), default="unav")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--batch_size", type=int, default=Size.batch_size)
@@ -372,7 +388,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a toy size, to try the script out")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where records are kept")
     options = parser.parse_args()
-    size = replace(QUICK if options.quick else Size(), batch_size=options.batch_size)
+    size = QUICK if options.quick else Size()
+    size = replace(size, batch_size=options.batch_size, method=options.method)
     run(size, options.threads, options.repeats, options.device, options.folder)
 
 
@@ -386,7 +403,7 @@ def _synchronize(device: str) -> Callable[[], None] | None:
 
 def _words(size: Size) -> str:
     features = f"features {size.visual_width}/{size.audio_width}"
-    return f"{features}, width {size.width}, {size.num_classes} classes"
+    return f"{size.method}, {features}, width {size.width}, {size.num_classes} classes"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from davezoo.nn.detector import Detector
 
 _INNER_WIDTH = 128
+STRIDES = (1, 2, 2, 2, 2, 2)  # of each level over the one before
 
 
 class MaskedConv(nn.Conv1d):
@@ -124,7 +125,7 @@ class Block(nn.Module):
     """Pre-norm block of attention and perceptron; `x` answers and is carried on."""
 
     def __init__(
-        self, width: int, num_heads: int, stride: int, mlp_ratio: int, drop_path: float
+        self, width: int, num_heads: int, stride: int, mlp_width: int, drop_path: float
     ) -> None:
         super().__init__()
         self.stride = stride
@@ -132,9 +133,9 @@ class Block(nn.Module):
         self.norm_mlp = ChannelNorm(width)
         self.attention = Attention(width, num_heads, stride)
         self.mlp = nn.Sequential(
-            nn.Conv1d(width, mlp_ratio * width, 1),
+            nn.Conv1d(width, mlp_width, 1),
             nn.GELU(),
-            nn.Conv1d(mlp_ratio * width, width, 1),
+            nn.Conv1d(mlp_width, width, 1),
         )
         self.add_attention = ScaledPath(width, drop_path)
         self.add_mlp = ScaledPath(width, drop_path)
@@ -159,7 +160,7 @@ class Stream(nn.Module):
         self.convs = nn.ModuleList([MaskedConv(in_width, width), MaskedConv(width, width)])
         self.norms = nn.ModuleList([ChannelNorm(width), ChannelNorm(width)])
         self.blocks = nn.ModuleList(
-            Block(width, num_heads, 1, 4, drop_path) for _ in range(num_blocks)
+            Block(width, num_heads, 1, 4 * width, drop_path) for _ in range(num_blocks)
         )
 
     def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
@@ -180,13 +181,15 @@ class Dependency(nn.Module):
         self.num_classes = num_classes
         self.expand = MaskedConv(width, num_classes * _INNER_WIDTH)
         self.squeeze = MaskedConv(num_classes * _INNER_WIDTH, width)
-        self.temporal = Block(_INNER_WIDTH, 1, 1, 1, drop_path)
-        self.cooccurrence = Block(_INNER_WIDTH, 1, 1, 1, drop_path)
+        self.temporal = Block(_INNER_WIDTH, 1, 1, _INNER_WIDTH, drop_path)
+        self.cooccurrence = Block(_INNER_WIDTH, 1, 1, _INNER_WIDTH, drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Replace one level, (B, C, T)."""
+    def forward(self, x: Tensor, mask: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Replace one level, (B, C, T); `extra`, (B, K, C, T), is added to that of each class."""
         batch, _, steps = x.shape
         x = F.relu(self.expand(x, mask)).view(batch, self.num_classes, _INNER_WIDTH, steps)
+        if extra is not None:
+            x = x + extra
 
         rows = x.flatten(0, 1)  # (B K, C, T), one row a class of a video
         temporal = self.temporal(rows, rows, mask.repeat_interleave(self.num_classes, dim=0))
@@ -245,12 +248,13 @@ class ReferenceUnAV(nn.Module):
         self.pyramid = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    Block(width, 4, stride, 4, drop_path) for stride in [1] + [2] * 5
+                    Block(width, 4, stride, 4 * width, drop_path) for stride in STRIDES
                 )
                 for name in widths
             }
         )
-        self.neck = Dependency(2 * width, self.num_classes, drop_path)
+        self.neck: nn.Module = Dependency(2 * width, self.num_classes, drop_path)
+        self.extend(width, drop_path)
         self.heads = nn.ModuleDict(
             {
                 "classification": Trunk(2 * width, head_width, self.num_classes),
@@ -259,6 +263,9 @@ class ReferenceUnAV(nn.Module):
         )
         self.heads.scales = nn.Parameter(torch.ones(len(self.strides)))
         self.load_state_dict(self.layout(detector.state_dict()))
+
+    def extend(self, width: int, drop_path: float) -> None:
+        """Build what a method adds, before the weights are taken."""
 
     def layout(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Lay weights or gradients of a `UnAVDetector`, by name, out as this module has them."""
@@ -281,19 +288,37 @@ class ReferenceUnAV(nn.Module):
             positions = F.interpolate(self.positions, visual.shape[2], mode="linear")
         visual = self.encoder["visual"](visual, mask, positions)
         audio = self.encoder["audio"](audio, mask, positions)
-        logits, offsets, masks = [], [], []
+        levels, masks = [], []
+        for level, stride in enumerate(STRIDES):
+            visual, audio = self.meet(level, visual, audio, mask)
+            mask = mask[:, :, ::stride]
+            levels.append(torch.cat([visual, audio], dim=1))
+            masks.append(mask)
+        return self.answer(self.relate(levels, masks), masks)
+
+    def meet(
+        self, level: int, visual: Tensor, audio: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return both streams of a level from those of the level before, (B, C, T)."""
         pyramid: Any = self.pyramid
+        return (
+            pyramid["visual"][level](visual, audio, mask),
+            pyramid["audio"][level](audio, visual, mask),
+        )
+
+    def relate(self, levels: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+        """Replace the fused features of each level, (B, 2 C, T)."""
+        return [self.neck(x, mask) for x, mask in zip(levels, masks, strict=True)]
+
+    def answer(self, levels: list[Tensor], masks: list[Tensor]) -> Predictions:
+        """Let the heads read each level."""
+        logits, offsets = [], []
         scales: Any = self.heads.scales
-        blocks = zip(pyramid["visual"], pyramid["audio"], scales, strict=True)
-        for block_visual, block_audio, scale in blocks:
-            visual, audio = block_visual(visual, audio, mask), block_audio(audio, visual, mask)
-            mask = mask[:, :, :: block_visual.stride]
-            fused = self.neck(torch.cat([visual, audio], dim=1), mask)
+        for fused, mask, scale in zip(levels, masks, scales, strict=True):
             logits.append(self.heads["classification"](fused, mask).transpose(1, 2))
             distances = F.relu(self.heads["regression"](fused, mask) * scale).transpose(1, 2)
             offsets.append(distances.reshape(*distances.shape[:2], self.num_classes, 2))
-            masks.append(mask[:, 0])
-        return Predictions(logits, offsets, masks)
+        return Predictions(logits, offsets, [mask[:, 0] for mask in masks])
 
     def assign(self, segments: Tensor, labels: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
         """Return targets of one video, classes (P, K) and offsets (P, K, 2), point after point.

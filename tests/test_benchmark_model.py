@@ -18,8 +18,9 @@ def keep_threads():
 
 
 @pytest.mark.slow
-def test_quick_run(tmp_path, monkeypatch, keep_threads):
-    words = f"model --quick --threads 1 --repeats 1 --folder {tmp_path}"
+@pytest.mark.parametrize("method", ["unav", "ccnet"])
+def test_quick_run(tmp_path, monkeypatch, keep_threads, method):
+    words = f"model --quick --method {method} --threads 1 --repeats 1 --folder {tmp_path}"
     monkeypatch.setattr("sys.argv", words.split())
     model.main()
     (path,) = tmp_path.rglob("*.json")
@@ -34,13 +35,13 @@ def test_quick_run(tmp_path, monkeypatch, keep_threads):
 
 
 def test_sides_that_differ_are_not_timed(monkeypatch):
-    def wrong(detector, drop_path):
-        reference = original(detector, drop_path)
+    def wrong(size, made):
+        reference = original(size, made)
         torch.nn.init.zeros_(reference.neck.temporal.add_mlp.scale)
         return reference
 
-    original = model.ReferenceUnAV
-    monkeypatch.setattr(model, "ReferenceUnAV", wrong)
+    original = model.make_plain
+    monkeypatch.setattr(model, "make_plain", wrong)
     with pytest.raises(AssertionError, match="not close"):
         model.make_trainings(QUICK, "cpu")
 
