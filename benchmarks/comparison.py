@@ -38,8 +38,8 @@ DATA = Simulation(
     max_events=6,
     shortest_event=1.0,
     longest_event=60.0,
-    distractors=6.0,
-    signal_to_noise=3.0,
+    distractors=10.0,
+    signal_to_noise=4.0,
     rgb_width=32,
     flow_width=32,
     vggish_width=32,
@@ -146,7 +146,9 @@ def train_missing(
             print(f"{row}, seed {seed}: {score} in {done.result():.0f} s", flush=True)
 
 
-def finished_scores(seeds: list[int], epochs: int, simulation: Simulation, work: Path) -> list[Score]:
+def finished_scores(
+    seeds: list[int], epochs: int, simulation: Simulation, work: Path
+) -> list[Score]:
     """Return every row of which all seeds are finished."""
     problem = (
         f"test average mAP in percent over tIoU 0.1:0.1:0.9, {simulation.num_train} simulated "
