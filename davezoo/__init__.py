@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from davezoo.checkpoints import load
     from davezoo.data import EventDataModule
     from davezoo.evaluation.metric import TemporalMeanAveragePrecision
-    from davezoo.methods import CCNet, UnAV
+    from davezoo.methods import CCNet, LoCo, UnAV
     from davezoo.structures import FeatureGrid
 
 _HOMES = {
     "CCNet": "davezoo.methods",
     "EventDataModule": "davezoo.data",
     "FeatureGrid": "davezoo.structures",
+    "LoCo": "davezoo.methods",
     "TemporalMeanAveragePrecision": "davezoo.evaluation.metric",
     "UnAV": "davezoo.methods",
     "load": "davezoo.checkpoints",
@@ -30,6 +31,7 @@ __all__ = [
     "CCNet",
     "EventDataModule",
     "FeatureGrid",
+    "LoCo",
     "TemporalMeanAveragePrecision",
     "UnAV",
     "__version__",

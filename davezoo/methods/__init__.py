@@ -1,6 +1,7 @@
 """One file a paper: its detector in plain PyTorch and its LightningModule."""
 
 from davezoo.methods.ccnet import CCNet, CCNetDetector
+from davezoo.methods.loco import LoCo, LoCoDetector
 from davezoo.methods.unav import UnAV, UnAVDetector
 
-__all__ = ["CCNet", "CCNetDetector", "UnAV", "UnAVDetector"]
+__all__ = ["CCNet", "CCNetDetector", "LoCo", "LoCoDetector", "UnAV", "UnAVDetector"]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention
+from davezoo.nn.correspondence import Correspondence
 from davezoo.nn.dependency import DependencyBlock
 from davezoo.nn.detector import Modalities
 from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, GranularityNeck
@@ -94,8 +95,7 @@ class ConsistentPyramid(CrossModalPyramid):
         gates: bool,
         masked_gates: bool,
     ) -> None:
-        super().__init__(streams, width, num_heads, num_levels, drop_path)
-        self.interaction = interaction
+        super().__init__(streams, width, num_heads, num_levels, drop_path, interaction=interaction)
         self.gates = nn.ModuleDict(  # by the stream that they are computed from
             {
                 name: nn.ModuleList(
@@ -108,13 +108,7 @@ class ConsistentPyramid(CrossModalPyramid):
 
     def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Return the modalities of a level from those of the level before; see the base."""
-        if self.interaction:
-            new = super().step(level, streams, mask)
-        else:
-            new = {
-                name: self.block(name, level)(x, x, mask, key_mask=mask)
-                for name, x in streams.items()
-            }
+        new = super().step(level, streams, mask)
         gates = {name: self._gate(name, level)(streams[name], mask) for name in self.gates}
         return {name: x * (1 + partner_of(name, gates)) if gates else x for name, x in new.items()}
 
@@ -157,6 +151,9 @@ class CCNetDetector(TwoStreamDetector):
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
         modalities: which of the two to read; a stream without another one asks itself, ungated.
+        correspondence: add LoCo's Locality-aware Correspondence Correction with this objective;
+            `none`, or one modality, builds nothing.
+        correspondence_weight: weight of its loss.
     """
 
     def __init__(
@@ -185,6 +182,8 @@ class CCNetDetector(TwoStreamDetector):
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
         modalities: Modalities = "both",
+        correspondence: Correspondence = "none",
+        correspondence_weight: float = 0.1,
     ) -> None:
         super().__init__(
             visual_width,
@@ -197,6 +196,8 @@ class CCNetDetector(TwoStreamDetector):
             regression_ranges=regression_ranges,
             drop_path=drop_path,
             modalities=modalities,
+            correspondence=correspondence,
+            correspondence_weight=correspondence_weight,
         )
         self.fixed_length = not length_free
         if length_free:
@@ -275,6 +276,9 @@ class CCNet(EventLocalizer):
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
         modalities: which of the two to read; a stream without another one asks itself, ungated.
+        correspondence: add LoCo's Locality-aware Correspondence Correction with this objective;
+            `none`, or one modality, builds nothing.
+        correspondence_weight: weight of its loss.
         kwargs: training, decoding and evaluation settings of `EventLocalizer`.
     """
 
@@ -304,6 +308,8 @@ class CCNet(EventLocalizer):
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
         modalities: Modalities = "both",
+        correspondence: Correspondence = "none",
+        correspondence_weight: float = 0.1,
         **kwargs: Any,
     ) -> None:
         detector = CCNetDetector(
@@ -330,5 +336,7 @@ class CCNet(EventLocalizer):
             prior=prior,
             absent_classes=absent_classes,
             modalities=modalities,
+            correspondence=correspondence,
+            correspondence_weight=correspondence_weight,
         )
         super().__init__(detector=detector, class_names=class_names, grid=grid, **kwargs)

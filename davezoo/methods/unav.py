@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from davezoo.nn.correspondence import Correspondence
 from davezoo.nn.dependency import DependencyBlock
 from davezoo.nn.detector import Modalities
 from davezoo.nn.heads import DetectionHeads
@@ -45,6 +46,9 @@ class UnAVDetector(TwoStreamDetector):
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
         modalities: which of the two to read; a stream without another one asks itself.
+        correspondence: add LoCo's Locality-aware Correspondence Correction with this objective;
+            `none`, or one modality, builds nothing.
+        correspondence_weight: weight of its loss.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class UnAVDetector(TwoStreamDetector):
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
         modalities: Modalities = "both",
+        correspondence: Correspondence = "none",
+        correspondence_weight: float = 0.1,
     ) -> None:
         super().__init__(
             visual_width,
@@ -77,6 +83,8 @@ class UnAVDetector(TwoStreamDetector):
             regression_ranges=regression_ranges,
             drop_path=drop_path,
             modalities=modalities,
+            correspondence=correspondence,
+            correspondence_weight=correspondence_weight,
         )
         num_levels = len(self.strides)
         self.pyramid = CrossModalPyramid(self.streams, width, num_heads, num_levels, drop_path)
@@ -116,6 +124,9 @@ class UnAV(EventLocalizer):
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
         modalities: which of the two to read; a stream without another one asks itself.
+        correspondence: add LoCo's Locality-aware Correspondence Correction with this objective;
+            `none`, or one modality, builds nothing.
+        correspondence_weight: weight of its loss.
         kwargs: training, decoding and evaluation settings of `EventLocalizer`.
     """
 
@@ -137,6 +148,8 @@ class UnAV(EventLocalizer):
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
         modalities: Modalities = "both",
+        correspondence: Correspondence = "none",
+        correspondence_weight: float = 0.1,
         **kwargs: Any,
     ) -> None:
         detector = UnAVDetector(
@@ -155,5 +168,7 @@ class UnAV(EventLocalizer):
             prior=prior,
             absent_classes=absent_classes,
             modalities=modalities,
+            correspondence=correspondence,
+            correspondence_weight=correspondence_weight,
         )
         super().__init__(detector=detector, class_names=class_names, grid=grid, **kwargs)

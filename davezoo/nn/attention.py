@@ -8,6 +8,9 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -25,8 +28,10 @@ class _Projection(nn.Module):
         self.linear = nn.Linear(width, width)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor, content_mask: Tensor | None = None) -> Tensor:
-        x = self.conv(x)
+    def forward(
+        self, x: Tensor, content_mask: Tensor | None = None, lengths: Sequence[int] | None = None
+    ) -> Tensor:
+        x = self.conv(x, lengths)
         if content_mask is not None:
             x = x * content_mask.unsqueeze(-1)
         out: Tensor = self.linear(self.norm(x))
@@ -62,6 +67,7 @@ class ConvAttention(nn.Module):
         y: Tensor,
         key_mask: Tensor | None = None,
         content_mask: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """Let `y` ask and `x` answer.
 
@@ -72,22 +78,43 @@ class ConvAttention(nn.Module):
             content_mask: steps that hold something, (N, T / stride), or None for all. The others
                 are attended like any, as empty ones: their key is what zeros become behind the
                 convolution, their value is zero (the published gates of CCNet).
+            lengths: steps of each level, if the inputs are pyramids; each is on its own.
 
         Returns:
             (N, T / stride, C).
         """
         heads = (self.num_heads, x.shape[-1] // self.num_heads)
-        values = self.value(x)
+        values = self.value(x, lengths=lengths)
         if content_mask is not None:
             values = values * content_mask.unsqueeze(-1)
         query, key, value = (
             rows.reshape(len(x), -1, *heads).transpose(1, 2)
-            for rows in (self.query(y), self.key(x, content_mask), values)
+            for rows in (self.query(y, lengths=lengths), self.key(x, content_mask, lengths), values)
         )  # (N, H, T, C / H)
-        allowed = None if key_mask is None else key_mask[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        if lengths is None:
+            mixed = self.mix(query, key, value, key_mask)
+        else:
+            steps = list(lengths)
+            masks = [None] * len(steps) if key_mask is None else torch.split(key_mask, steps, dim=1)
+            levels = zip(*(torch.split(x, steps, dim=2) for x in (query, key, value)), strict=True)
+            mixed = torch.cat(
+                [self.mix(q, k, v, mask) for (q, k, v), mask in zip(levels, masks, strict=True)],
+                dim=2,
+            )
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None) -> Tensor:
+        """Return what each query gathers, (N, H, T, C / H); here from all steps.
+
+        Args:
+            query: (N, H, T, C / H).
+            key: (N, H, T, C / H).
+            value: (N, H, T, C / H).
+            key_mask: steps that may be attended, (N, T), or None for all.
+        """
+        allowed = None if key_mask is None else key_mask[:, None, None, :]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
 
 
 class ConvAttentionBlock(nn.Module):
@@ -103,6 +130,7 @@ class ConvAttentionBlock(nn.Module):
         mlp_ratio: hidden width of the perceptron over `width`.
         mlp_width: hidden width itself, in place of the ratio.
         drop_path: rate of stochastic depth while training.
+        attention: attention of the same width and stride, in place of one to all steps.
     """
 
     def __init__(
@@ -114,12 +142,13 @@ class ConvAttentionBlock(nn.Module):
         mlp_ratio: int = 4,
         mlp_width: int | None = None,
         drop_path: float = 0.0,
+        attention: ConvAttention | None = None,
     ) -> None:
         super().__init__()
         self.stride = stride
         self.norm_x = nn.LayerNorm(width)
         self.norm_y = nn.LayerNorm(width)
-        self.attention = ConvAttention(width, num_heads, stride)
+        self.attention = attention or ConvAttention(width, num_heads, stride)
         self.norm_mlp = nn.LayerNorm(width)
         inner = mlp_ratio * width if mlp_width is None else mlp_width
         hidden, out = nn.Linear(width, inner), nn.Linear(inner, width)
@@ -129,7 +158,14 @@ class ConvAttentionBlock(nn.Module):
         self.add_attention = ScaledResidual(width, drop_path)
         self.add_mlp = ScaledResidual(width, drop_path)
 
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor, key_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        mask: Tensor,
+        key_mask: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
         """Return (N, T / stride, C), zero where `mask` is False.
 
         Args:
@@ -137,8 +173,9 @@ class ConvAttentionBlock(nn.Module):
             y: source of queries, (N, T, C).
             mask: valid steps after the stride, (N, T / stride).
             key_mask: steps after the stride that may be attended, or None for all.
+            lengths: steps of each level, if the inputs are pyramids (stride 1); each is on its own.
         """
-        mixed = self.attention(self.norm_x(x), self.norm_y(y), key_mask)
+        mixed = self.attention(self.norm_x(x), self.norm_y(y), key_mask, lengths=lengths)
         out = self.add_attention(self._skip(x), mixed)
         out = self.add_mlp(out, self.mlp(self.norm_mlp(out)))
         # The published code masks after every convolution. Past the depthwise ones all that is left

@@ -84,8 +84,19 @@ class DepthwiseConv(nn.Conv2d):
     def __init__(self, width: int, stride: int = 1) -> None:
         super().__init__(width, width, (1, 3), (1, stride), (0, 1), groups=width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (B, T, C) to (B, ceil(T / stride), C)."""
+    def forward(self, x: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """Convolve (B, T, C) to (B, ceil(T / stride), C).
+
+        Args:
+            x: (B, T, C), or a pyramid (B, P, C).
+            lengths: steps of each level of a pyramid; they do not see each other.
+        """
+        if lengths is None:
+            return self._convolve(x)
+        levels = torch.split(x, list(lengths), dim=1)
+        return torch.cat([self._convolve(level) for level in levels], dim=1)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
 
 

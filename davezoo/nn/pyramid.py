@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from davezoo.nn.attention import ConvAttentionBlock
+from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
 
 
 def partner_of(name: str, streams: Mapping[str, Tensor]) -> Tensor:
@@ -28,6 +28,8 @@ class CrossModalPyramid(nn.Module):
         num_heads: attention heads.
         num_levels: levels, the one at full resolution included.
         drop_path: rate of stochastic depth while training.
+        interaction: let the query of each stream come from the other one; else each asks itself.
+        attention: makes the attention of a level from its stride, in place of one to all steps.
 
     Reference:
         Geng et al., UnAV, CVPR 2023, section 4.2 (cross-modal pyramid).
@@ -40,13 +42,23 @@ class CrossModalPyramid(nn.Module):
         num_heads: int,
         num_levels: int,
         drop_path: float,
+        *,
+        interaction: bool = True,
+        attention: Callable[[int], ConvAttention] | None = None,
     ) -> None:
         super().__init__()
+        self.interaction = interaction
         self.strides = [1] + [2] * (num_levels - 1)
         self.blocks = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    ConvAttentionBlock(width, num_heads, stride=stride, drop_path=drop_path)
+                    ConvAttentionBlock(
+                        width,
+                        num_heads,
+                        stride=stride,
+                        drop_path=drop_path,
+                        attention=None if attention is None else attention(stride),
+                    )
                     for stride in self.strides
                 )
                 for name in streams
@@ -83,8 +95,12 @@ class CrossModalPyramid(nn.Module):
             streams: the modalities by name, (B, T_l or 2 T_l, C).
             mask: valid steps of the new level, (B, T_l).
         """
+        asking = {
+            name: partner_of(name, streams) if self.interaction else x
+            for name, x in streams.items()
+        }
         return {
-            name: self.block(name, level)(x, partner_of(name, streams), mask, key_mask=mask)
+            name: self.block(name, level)(x, asking[name], mask, key_mask=mask)
             for name, x in streams.items()
         }
 

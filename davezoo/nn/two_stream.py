@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from davezoo.nn.correspondence import Correspondence, CorrespondenceCorrection
 from davezoo.nn.detector import Detector, Modalities
 from davezoo.nn.encoder import TwoStreamEncoder
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid
-from davezoo.structures import Predictions
+from davezoo.structures import Batch, Predictions
 
 REGRESSION_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
@@ -39,6 +40,9 @@ class TwoStreamDetector(Detector):
             number of levels, each coarser by two.
         drop_path: rate of stochastic depth while training.
         modalities: which of the two to read; a stream without another one asks itself.
+        correspondence: target of the loss that draws the encoded modalities together (LoCo's LCC);
+            `none`, or one modality, builds nothing.
+        correspondence_weight: weight of that loss.
     """
 
     pyramid: CrossModalPyramid
@@ -58,6 +62,8 @@ class TwoStreamDetector(Detector):
         regression_ranges: Sequence[tuple[float, float]],
         drop_path: float,
         modalities: Modalities,
+        correspondence: Correspondence = "none",
+        correspondence_weight: float = 0.1,
     ) -> None:
         strides = [2**level for level in range(len(regression_ranges))]
         super().__init__(
@@ -79,6 +85,10 @@ class TwoStreamDetector(Detector):
             length_multiple=strides[-1],
             drop_path=drop_path,
         )
+        self.correspondence: CorrespondenceCorrection | None = None
+        if correspondence != "none" and len(self.streams) == 2:
+            self.correspondence = CorrespondenceCorrection(width, correspondence)
+        self.correspondence_weight = correspondence_weight
 
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
         """Detect events; see `Detector.forward`.
@@ -98,3 +108,12 @@ class TwoStreamDetector(Detector):
         logits, offsets = self.heads(fused, point_mask, lengths)
         features = {"encoded": encoded, "mask": mask, "levels": levels, "fused": fused}
         return Predictions(logits, offsets, masks, features)
+
+    def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss_correspondence` if it is built; see `CorrespondenceCorrection`."""
+        del batch
+        if self.correspondence is None:
+            return {}
+        features = predictions.features
+        loss = self.correspondence(features["encoded"], features["mask"])
+        return {"loss_correspondence": self.correspondence_weight * loss}

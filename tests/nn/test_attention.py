@@ -145,3 +145,25 @@ def test_steps_without_content_share_in_the_softmax():
 def test_width_of_the_perceptron():
     assert ConvAttentionBlock(8, 2, mlp_width=3).mlp[0].weight.shape == (3, 8)
     assert ConvAttentionBlock(8, 2, mlp_ratio=2).mlp[0].weight.shape == (16, 8)
+
+
+def test_levels_of_a_pyramid_are_each_on_their_own():
+    block = make()
+    (x, y, mask), (x_half, y_half, half_mask) = inputs([9, 4], 9, 8), inputs([5, 2], 5, 8, seed=1)
+    levels = [block(x, y, mask, mask), block(x_half, y_half, half_mask, half_mask)]
+    together = [torch.cat(pair, dim=1) for pair in ((x, x_half), (y, y_half), (mask, half_mask))]
+    found = block(*together, key_mask=together[2], lengths=[9, 5])
+    torch.testing.assert_close(found, torch.cat(levels, dim=1))
+    unmasked = block(*together, lengths=[9, 5])
+    torch.testing.assert_close(unmasked[:, :9], block(x, y, mask))
+
+
+def test_another_attention_takes_the_place():
+    class Nowhere(ConvAttention):
+        def mix(self, query, key, value, key_mask):
+            return torch.zeros_like(query)
+
+    block = ConvAttentionBlock(8, 2, attention=Nowhere(8, 2)).double()
+    torch.nn.init.zeros_(block.add_mlp.scale)
+    x, y, mask = inputs([7], 7, 8)
+    torch.testing.assert_close(block(x, y, mask, mask), x)

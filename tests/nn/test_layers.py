@@ -97,6 +97,14 @@ def test_depthwise_conv_is_one_dimensional(width, steps, stride):
     torch.testing.assert_close(found, expected.transpose(1, 2))
 
 
+def test_depthwise_conv_keeps_levels_apart():
+    torch.manual_seed(0)
+    conv = DepthwiseConv(3).double()
+    levels = [torch.randn(2, steps, 3, dtype=torch.float64) for steps in (5, 2, 1)]
+    found = conv(torch.cat(levels, dim=1), [5, 2, 1])
+    torch.testing.assert_close(found, torch.cat([conv(level) for level in levels], dim=1))
+
+
 # ScaledResidual ----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from davezoo.nn.attention import ConvAttention
 from davezoo.nn.pyramid import CrossModalPyramid
 from tests.nn.plain import plain_block, randomise, run_plain
 
@@ -61,3 +62,25 @@ def test_a_stream_alone_asks_itself(pyramid):
     assert list(alone) == ["audio"]
     torch.testing.assert_close(alone["audio"][0], levels["audio"][0])
     assert not torch.allclose(alone["audio"][1], levels["audio"][1])  # asked the visual stream
+
+
+def test_without_interaction_each_stream_asks_itself(pyramid):
+    streams, mask = inputs([12, 5], 12)
+    pyramid.interaction = False
+    levels, _ = pyramid(streams, mask)
+    for name, x in streams.items():
+        alone, _ = pyramid({name: x}, mask)
+        torch.testing.assert_close(levels[name], alone[name])
+
+
+def test_attention_of_every_level_is_made_from_its_stride():
+    strides = []
+
+    def make(stride):
+        strides.append(stride)
+        return ConvAttention(8, 2, stride)
+
+    pyramid = CrossModalPyramid(["visual", "audio"], 8, 2, 3, 0.0, attention=make)
+    assert strides == [1, 2, 2, 1, 2, 2]
+    levels, _ = pyramid.double()(*inputs([12], 12))
+    assert [x.shape[1] for x in levels["audio"]] == [12, 6, 3]

@@ -13,7 +13,7 @@ class Doubled(torch.nn.Module):
         return 2 * x
 
 
-def make(neck=None, modalities="both"):
+def make(neck=None, modalities="both", **correspondence):
     torch.manual_seed(0)
     detector = TwoStreamDetector(
         3,
@@ -26,6 +26,7 @@ def make(neck=None, modalities="both"):
         regression_ranges=[(0, 4), (4, 100)],
         drop_path=0.0,
         modalities=modalities,
+        **correspondence,
     )
     detector.pyramid = CrossModalPyramid(detector.streams, 6, 2, 2, 0.0)
     detector.neck = neck
@@ -79,3 +80,21 @@ def test_one_modality_is_all_that_is_read(name):
     assert list(found.features["encoded"]) == [name]
     nothing = {"visual": torch.empty(2, 0, 8), "audio": torch.empty(2, 0, 8), name: read[name]}
     torch.testing.assert_close(detector(**nothing, mask=mask).logits, found.logits)
+
+
+@pytest.mark.parametrize("fixed_length", [False, True])
+def test_correspondence_is_a_weighted_loss_of_the_encoded_streams(fixed_length):
+    detector = make(correspondence="diagonal", correspondence_weight=0.3)
+    detector.fixed_length = fixed_length
+    predictions = detector(*inputs(4))
+    features = predictions.features
+    expected = 0.3 * detector.correspondence(features["encoded"], features["mask"])
+    losses = detector.auxiliary_losses(predictions, None)
+    torch.testing.assert_close(losses, {"loss_correspondence": expected})
+
+
+@pytest.mark.parametrize("settings", [{}, {"modalities": "audio", "correspondence": "diagonal"}])
+def test_without_correspondence_or_partner_nothing_is_built(settings):
+    detector = make(**settings)
+    assert detector.correspondence is None
+    assert detector.auxiliary_losses(detector(*inputs(8)), None) == {}

@@ -1,0 +1,181 @@
+"""Attention to windows that place themselves: the Cross-modal Dynamic Perception of LoCo.
+
+Reference:
+    Xing et al., "Locality-aware Cross-modal Correspondence Learning for Dense Audio-Visual Events
+    Localization" (LoCo), arXiv 2409.07967, section III-D. What the paper leaves open is decided
+    after the works that its first version cites: the unit of sizes and offsets after Zhang et al.,
+    "VSA: Learning Varied-Size Window Attention in Vision Transformers", ECCV 2022, the band after
+    Beltagy et al., "Longformer: The Long-Document Transformer", arXiv 2004.05150.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from davezoo.errors import InputError
+from davezoo.nn.attention import ConvAttention
+
+
+class Windows(NamedTuple):
+    """Where each head looks instead of each base window.
+
+    Args:
+        sizes: steps of the level that a window covers, (N, H, T / W), at least float32.
+        offsets: steps of the level by which its centre is moved, (N, H, T / W), at least float32.
+    """
+
+    sizes: Tensor
+    offsets: Tensor
+
+
+class WindowAttention(ConvAttention):
+    """Attention to samples of windows whose size and offset each head predicts.
+
+    Keys and values are cut into base windows of W steps. From the mean of its keys each window gets
+    a size and an offset per head; W samples, evenly spaced over the window so placed, are
+    interpolated from keys and values alike and take the places of its W steps. Step t then attends
+    to the samples in places t - W/2 to t + W/2.
+
+    A sample that falls outside the video is not attended, nor is one of a window that holds no step
+    of the video; a step left without any sample gets zeros. Size and offset start as those of the
+    base window: untrained, this is attention to the W + 1 nearest steps.
+
+    Args:
+        width: channels.
+        num_heads: heads; must divide the width.
+        window_size: steps W of a base window, even.
+        stride: 2 halves the number of steps of queries, keys and values alike.
+        adaptive: predict sizes and offsets; without it the base windows stay as they are.
+
+    Attributes:
+        windows: those of the latest forward pass, detached; None before it and without `adaptive`.
+    """
+
+    windows: Windows | None
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        window_size: int,
+        stride: int = 1,
+        *,
+        adaptive: bool = True,
+    ) -> None:
+        super().__init__(width, num_heads, stride)
+        if window_size < 2 or window_size % 2:
+            raise InputError(
+                f"Expected `window_size` to be an even number of steps, got {window_size}; half of "
+                "a window is attended on either side, choose 4, 8, 16 or 32."
+            )
+        self.window_size = window_size
+        self.windows = None
+        self.predictor: nn.Linear | None = None
+        if adaptive:
+            self.predictor = nn.Linear(width, 2 * num_heads)
+            nn.init.zeros_(self.predictor.weight)
+            nn.init.zeros_(self.predictor.bias)
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None) -> Tensor:
+        """Return what each query gathers from the samples around it; see the base."""
+        num_steps = query.shape[2]
+        if key_mask is None:
+            key_mask = query.new_ones(len(query), num_steps, dtype=torch.bool)
+        missing = -num_steps % self.window_size
+        query, key, value = (F.pad(x, (0, 0, 0, missing)) for x in (query, key, value))
+        mask = F.pad(key_mask, (0, missing))
+        seen = mask.unsqueeze(1)  # (N, 1, S) with S = T rounded up to whole windows
+        if self.predictor is not None:
+            windows = self._place_windows(self.predictor, key, mask)
+            self.windows = Windows(windows.sizes.detach(), windows.offsets.detach())
+            key, value, seen = _sample(windows, key, value, mask)
+        return _attend_band(query, key, value, seen, self.window_size)[:, :, :num_steps]
+
+    def _place_windows(self, predictor: nn.Linear, key: Tensor, mask: Tensor) -> Windows:
+        """Return sizes and offsets from keys (N, H, S, C / H) and their mask (N, S)."""
+        size = self.window_size
+        present = torch.unflatten(mask, 1, (-1, size))  # (N, S / W, W)
+        rows = torch.unflatten(key.transpose(1, 2).flatten(2), 1, (-1, size))  # (N, S / W, W, C)
+        total = (rows * present.unsqueeze(-1)).sum(2)
+        mean = total / present.sum(2).clamp(min=1).unsqueeze(-1)
+        # Half precision cannot tell positions in a long video.
+        predicted = predictor(F.leaky_relu(mean)).to(torch.promote_types(key.dtype, torch.float32))
+        scale, shift = torch.unflatten(predicted, -1, (2, -1)).permute(
+            2, 0, 3, 1
+        )  # (N, H, S / W) each
+        largest = (mask.sum(1) / size).clamp(min=1)[:, None, None]  # the whole video
+        sizes = size * (1 + scale).clamp(min=1 / size).minimum(largest)
+        return Windows(sizes, 0.5 * size * shift)
+
+
+def _sample(
+    windows: Windows, key: Tensor, value: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the samples of keys and values, and which of them may be attended.
+
+    Args:
+        windows: sizes and offsets, (N, H, S / W).
+        key: (N, H, S, C / H).
+        value: (N, H, S, C / H).
+        mask: valid steps, (N, S).
+
+    Returns:
+        (N, H, S, C / H) twice, and (N, H, S).
+    """
+    num_windows = windows.sizes.shape[2]
+    size = mask.shape[1] // num_windows
+    place = torch.arange(size, device=mask.device) - 0.5 * (size - 1)  # from the centre
+    centre = torch.arange(num_windows, device=mask.device) * size + 0.5 * (size - 1)
+    spacing = (windows.sizes / size).unsqueeze(-1)
+    position = ((centre + windows.offsets).unsqueeze(-1) + spacing * place).flatten(2)  # (N, H, S)
+    last = (mask.sum(1) - 1).clamp(min=0)[:, None, None]
+    inside = torch.unflatten(mask, 1, (-1, size)).any(2).repeat_interleave(size, dim=1).unsqueeze(1)
+    seen = inside & (position >= 0) & (position <= last)
+    position = position.clamp(min=0).minimum(last)
+    # The step after the last one is never read, not even with weight zero: its content would reach
+    # the gradient of the position.
+    low = position.detach().floor().long().clamp(0, mask.shape[1] - 1)
+    high = (low + 1).minimum(last)
+    part = (position - low).unsqueeze(-1).to(key.dtype)
+    both = torch.cat([key, value], dim=-1)
+    shape = (-1, -1, -1, both.shape[-1])
+    below, above = (both.gather(2, at.unsqueeze(-1).expand(shape)) for at in (low, high))
+    key, value = torch.lerp(below, above, part).chunk(2, dim=-1)
+    return key, value, seen
+
+
+def _attend_band(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, size: int) -> Tensor:
+    """Let step t attend to places t - W/2 to t + W/2, in blocks of W queries and 2 W keys.
+
+    Args:
+        query: (N, H, S, C / H), S a multiple of W.
+        key: (N, H, S, C / H).
+        value: (N, H, S, C / H).
+        seen: places that may be attended, (N, H, S) or (N, 1, S).
+        size: W.
+
+    Returns:
+        (N, H, S, C / H), zero where nothing may be attended.
+    """
+    half = size // 2
+    key, value = (_overlapping(F.pad(x, (0, 0, half, half)), size) for x in (key, value))
+    seen = _overlapping(F.pad(seen, (half, half)), size)  # (N, H, S / W, 2 W)
+    step = torch.arange(size, device=query.device)[:, None] + half
+    near = (step - torch.arange(2 * size, device=query.device)).abs() <= half  # (W, 2 W)
+    allowed = seen.unsqueeze(-2) & near
+    found = allowed.any(-1, keepdim=True)
+    # A softmax over nothing is NaN; such a row looks everywhere and its result is thrown away.
+    mixed = F.scaled_dot_product_attention(
+        torch.unflatten(query, 2, (-1, size)), key, value, attn_mask=allowed | ~found
+    )
+    return (mixed * found).flatten(2, 3)
+
+
+def _overlapping(x: Tensor, size: int) -> Tensor:
+    """Cut (N, H, S + W, ...) into (N, H, S / W, 2 W, ...), each block W steps after the last."""
+    chunks = torch.unflatten(x, 2, (-1, size))
+    return torch.cat([chunks[:, :, :-1], chunks[:, :, 1:]], dim=3)
