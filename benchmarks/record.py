@@ -200,7 +200,7 @@ def write_record(
     for s in scores:
         print(f"{s.name:<32} {s.mean:10.2f} +- {s.spread:.2f}  {s.values}  {s.problem}")
     for r in ratios:
-        print(f"{r.name:<32} {r.value:10.1f}")
+        print(f"{r.name:<32} {r.value:10.2f}")
     print(path)
     return path
 
