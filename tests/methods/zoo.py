@@ -26,6 +26,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
             "channel_branch": False,
         },
     ),
+    "LoCo": ("LoCo", {}),
+    "LoCo, global": ("LoCo", {"attention": "global", "correspondence": "none"}),
+    "LoCo base": ("LoCo", {"pyramid": False, "correspondence": "none"}),
 }
 METHODS = sorted({method for method, _ in VARIANTS.values()})
 
@@ -45,6 +48,7 @@ def build_strong(variant: str, **changes: object) -> EventLocalizer:
     model = build(variant, **changes).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
+    torch.nn.init.ones_(model.detector.heads.scales)  # a negative one leaves no event
     return model
 
 
