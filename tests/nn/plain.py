@@ -24,9 +24,8 @@ def copy_weights(ours, plain):
 def plain_block(ours, num_heads, mlp_ratio):
     """Return the plain form of a `ConvAttentionBlock`: it masks after every convolution."""
     width = len(ours.norm_x.weight)
-    return copy_weights(
-        ours, Block(width, num_heads, ours.stride, mlp_ratio * width, drop_path=0.0)
-    )
+    mlp_width = mlp_ratio * width
+    return copy_weights(ours, Block(width, num_heads, ours.stride, mlp_width, drop_path=0.0))
 
 
 def run_plain(block, x, y, mask, mask_keys=True):
