@@ -104,11 +104,9 @@ class WindowAttention(ConvAttention):
         mean = total / present.sum(2).clamp(min=1).unsqueeze(-1)
         # Half precision cannot tell positions in a long video.
         predicted = predictor(F.leaky_relu(mean)).to(torch.promote_types(key.dtype, torch.float32))
-        scale, shift = torch.unflatten(predicted, -1, (2, -1)).permute(
-            2, 0, 3, 1
-        )  # (N, H, S / W) each
+        growth, shift = predicted.transpose(1, 2).chunk(2, dim=1)  # (N, H, S / W) each
         largest = (mask.sum(1) / size).clamp(min=1)[:, None, None]  # the whole video
-        sizes = size * (1 + scale).clamp(min=1 / size).minimum(largest)
+        sizes = size * (1 + growth).clamp(min=1 / size).minimum(largest)  # at least one step
         return Windows(sizes, 0.5 * size * shift)
 
 
@@ -162,20 +160,23 @@ def _attend_band(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, size: 
         (N, H, S, C / H), zero where nothing may be attended.
     """
     half = size // 2
+    shape = query.shape
+    seen = seen.expand(shape[:3]).flatten(0, 1)
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))  # (N H, S, C / H)
     key, value = (_overlapping(F.pad(x, (0, 0, half, half)), size) for x in (key, value))
-    seen = _overlapping(F.pad(seen, (half, half)), size)  # (N, H, S / W, 2 W)
+    seen = _overlapping(F.pad(seen, (half, half)), size)  # (N H, S / W, 2 W)
     step = torch.arange(size, device=query.device)[:, None] + half
     near = (step - torch.arange(2 * size, device=query.device)).abs() <= half  # (W, 2 W)
     allowed = seen.unsqueeze(-2) & near
     found = allowed.any(-1, keepdim=True)
     # A softmax over nothing is NaN; such a row looks everywhere and its result is thrown away.
     mixed = F.scaled_dot_product_attention(
-        torch.unflatten(query, 2, (-1, size)), key, value, attn_mask=allowed | ~found
+        torch.unflatten(query, 1, (-1, size)), key, value, attn_mask=allowed | ~found
     )
-    return (mixed * found).flatten(2, 3)
+    return (mixed * found).reshape(shape)
 
 
 def _overlapping(x: Tensor, size: int) -> Tensor:
-    """Cut (N, H, S + W, ...) into (N, H, S / W, 2 W, ...), each block W steps after the last."""
-    chunks = torch.unflatten(x, 2, (-1, size))
-    return torch.cat([chunks[:, :, :-1], chunks[:, :, 1:]], dim=3)
+    """Cut (N, S + W, ...) into (N, S / W, 2 W, ...), each block W steps after the last."""
+    chunks = torch.unflatten(x, 1, (-1, size))
+    return torch.cat([chunks[:, :-1], chunks[:, 1:]], dim=2)
