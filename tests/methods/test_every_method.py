@@ -78,7 +78,7 @@ def test_a_video_alone_and_in_a_batch_give_the_same_events(
     alone = rows_of(USUAL, [row], padded)
     together = model.detect(predict(model, USUAL), USUAL)[row]
     (found,) = model.detect(predict(model, alone), alone)
-    assert len(together) > 10
+    assert len(together) > 5
     assert found.scores is not None
     assert together.scores is not None
     # Beyond the first events of many, rounding may change the order of equals.
