@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from davezoo.checkpoints import load
     from davezoo.data import EventDataModule
     from davezoo.evaluation.metric import TemporalMeanAveragePrecision
-    from davezoo.methods import CCNet, LoCo, UnAV
+    from davezoo.methods import DEL, CCNet, LoCo, UnAV
     from davezoo.structures import FeatureGrid
 
 _HOMES = {
     "CCNet": "davezoo.methods",
+    "DEL": "davezoo.methods",
     "EventDataModule": "davezoo.data",
     "FeatureGrid": "davezoo.structures",
     "LoCo": "davezoo.methods",
@@ -28,6 +29,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DEL",
     "CCNet",
     "EventDataModule",
     "FeatureGrid",

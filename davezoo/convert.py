@@ -112,6 +112,12 @@ _METHODS = {
             "audio_files": ["{video}_one_peace_audio.npy"],
         },
     ),
+    "del": _Method(
+        "DEL",
+        {"fps": 25, "stride": 8, "window": 24},
+        224,
+        fixed={("model", "use_abs_pe"): True, ("model", "use_dependency"): False},
+    ),
 }
 
 _INVENTED_NAMES = (
@@ -125,7 +131,7 @@ class ConfigError(InputError):
 
 
 def convert(
-    method: Literal["unav", "ccnet"],
+    method: Literal["unav", "ccnet", "del"],
     checkpoint: Path,
     config: Path,
     output: Path,
@@ -145,7 +151,7 @@ def convert(
     """
     import davezoo.methods
     from davezoo.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
-    from davezoo.published import convert_state_dict
+    from davezoo.published import convert_state_dict, unused
 
     kind = _METHODS[method]
     settings = _read_config(config, kind)
@@ -172,8 +178,10 @@ def convert(
         )
     model.detector.load_state_dict(converted)
     write_checkpoint(output, model, _data_settings(settings, kind) | kind.data)
+    left_out = unused(state, method)
     sys.stdout.write(
         f"Wrote {output}: {kind.name}, {weights} weights, {len(names)} classes.\n"
+        + f"Left out {len(left_out)} tensors that its network never uses.\n" * bool(left_out)
         + _INVENTED_NAMES * (names[0] == "class 0")
         + f"Next: davezoo test --ckpt_path {output} --data.root DIR\n"
     )

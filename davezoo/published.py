@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from davezoo.nn.layers import TemporalConv
 
+_LETTER = {"q": "query", "k": "key", "v": "value", "m": "out"}
 _STREAM = {"V": "visual", "A": "audio", "Va": "visual", "Av": "audio"}
 
 _Rules = list[tuple[str, str | Callable[[re.Match[str]], str]]]
@@ -50,6 +51,42 @@ _CCNET_RULES: _Rules = [
     (r"^MTGC_block\.cooccur_branch\.", "neck.dependency.cooccurrence."),
     (r"^MTGC_block\.temporal_branch\.", "neck.dependency.temporal."),
 ]
+_DEL_RULES: _Rules = [
+    # Position, type and summary vectors, in the authors' words; their `text` is the audio.
+    (r"^alignment\.pos_embed_", "alignment.positions."),
+    (r"^alignment\.type_", "alignment.types."),
+    (r"^alignment\.cls_token_", "alignment.summaries."),
+    (r"^alignment\.proj_fc_(\w+)\.0\.", r"alignment.projections.\1."),
+    (r"^alignment\.fc_(\w+)_score\.", r"scores.\1."),
+    (r"^alignment\.fc_(\w+)_cls\.", r"categories.\1."),
+    (r"^alignment\.fc_(\w+)\.3\.", r"alignment.outs.\1.2."),
+    (r"^alignment\.fc_(\w+)\.", r"alignment.outs.\1."),
+    (r"^alignment\.norm_(\w+)\.", r"alignment.norms.\1."),
+    (r"^alignment\.multiway_list\.", "alignment.layers."),
+    (r"\.norm1_fused\.", ".norm."),
+    (r"\.attn_fusion\.(\w)\.", lambda m: f".attention.{_LETTER[m[1]]}."),
+    (r"\.norm2_(\w+)\.", r".mlps.\1.0."),
+    (r"\.ffn_(\w+)\.fc1\.", r".mlps.\1.1."),
+    (r"\.ffn_(\w+)\.fc2\.", r".mlps.\1.3."),
+    (r"(\.|^)video(\.|$)", r"\1visual\2"),
+    (r"(\.|^)text(\.|$)", r"\1audio\2"),
+    (r"^contrastive_losses\.logit_scale_inter$", "token_losses.log_scales.inter"),
+    (r"^contrastive_losses\.NCE_video\.logit_scale$", "token_losses.log_scales.visual"),
+    (r"^contrastive_losses\.NCE_text\.logit_scale$", "token_losses.log_scales.audio"),
+    (r"^backbone\.downsample_list\.(\d)\.down_conv\.conv\.", r"pyramid.convs.\1."),
+    (r"^backbone\.downsample_list\.(\d)\.down_norm\.", r"pyramid.norms.\1."),
+    (r"^backbone\.fusion_module\.downsample_layers\.0\.down_", "neck.down_"),
+    (r"^backbone\.fusion_module\.text_enhancer\.", "neck.update.attn."),
+    (r"^backbone\.fusion_module\.match_projection\.", "neck.update.stretch."),
+    (r"^backbone\.fusion_module\.(top_down|bottom_up)_layers\.", r"neck.\1."),
+    (r"\.down_conv\.", ".down."),
+    (r"\.main_conv\.conv\.", ".split."),
+    (r"\.final_conv\.conv\.", ".merge."),
+    (r"\.attn_block\.guide_fc\.", ".gate.describe."),
+    (r"\.attn_block\.project_conv\.", ".gate.conv."),
+    (r"\.attn_block\.", ".gate."),
+    (r"^(neck\..*)\.blocks\.(\d)\.", r"\1.attentions.\2.attn."),
+]
 _BLOCK_RULES: _Rules = [
     (r"^cls_head\.cls_head\.", "heads.classification.out."),
     (r"^cls_head\.head\.", "heads.classification.convs."),
@@ -70,11 +107,18 @@ _BLOCK_RULES: _Rules = [
     (r"\.conv\.weight$", ".taps.weight"),
     (r"\.conv\.bias$", ".bias"),
     (r"\.depthwise\.", ".conv."),
+    (r"\.(attentions\.\d)\.attention\.", r".\1."),
 ]
 # Every name of a published state dict is rewritten by the rules that match, in this order.
 _RULES = {
     "unav": [*_ENCODER_RULES, *_UNAV_RULES, *_BLOCK_RULES],
     "ccnet": [*_ENCODER_RULES, *_CCNET_RULES, *_BLOCK_RULES],
+    "del": [*_ENCODER_RULES, *_DEL_RULES, *_BLOCK_RULES],
+}
+# Modules of UnAV that DEL's code builds and never runs, and second names of shared ones.
+_UNUSED = {
+    "del": r"(module\.)?(backbone\.(ori_)?cross_att_|alignment\.multiway_list\.[1-9]"
+    r"|backbone\.fusion_module\.(projections\.|downsample_layers\.[1-9]))"
 }
 
 
@@ -83,19 +127,33 @@ def rename(name: str, method: str = "unav") -> str:
 
     Args:
         name: its name there.
-        method: `unav` or `ccnet`.
+        method: `unav`, `ccnet` or `del`.
     """
     for pattern, replacement in _RULES[method]:
         name = re.sub(pattern, replacement, name)
     return name
 
 
+def unused(names: Iterable[str], method: str = "unav") -> list[str]:
+    """Return the names of a published state dict that stand for nothing of their own.
+
+    Args:
+        names: its names.
+        method: `unav`, `ccnet` or `del`. DEL's has modules that never run, and second names of
+            modules that run several times.
+    """
+    pattern = _UNUSED.get(method)
+    return [name for name in names if pattern is not None and re.match(pattern, name)]
+
+
 def _reshape(name: str, tensor: Tensor) -> Tensor:
     """Return a published tensor in our layout; sequences are channels-last here."""
     if name.endswith(".taps.weight") and tensor.shape[2:] == (3,):
         return TemporalConv.taps_of(tensor)
-    if name.endswith(".conv.weight"):  # depthwise, (C, 1, 3)
+    if tensor.shape[1:] == (1, 3):  # depthwise
         return tensor.unsqueeze(2)
+    if re.match(r"alignment\.(positions|types|summaries)\.", name):  # (1, rows, C)
+        return tensor.squeeze(0)
     if re.search(r"norm\w*\.|\.scale$", name):  # norms and gains, (1, C, 1)
         return tensor.flatten()
     return tensor.squeeze(-1) if tensor.ndim == 3 else tensor
@@ -106,17 +164,22 @@ def convert_state_dict(published: dict[str, Tensor], method: str = "unav") -> di
 
     Args:
         published: its tensors by name, with or without the `module.` of a parallel wrapper.
-        method: `unav` or `ccnet`.
+        method: `unav`, `ccnet` or `del`.
 
     Returns:
         The same weights under our names and in our layout.
     """
     scales = sorted(name for name in published if re.search(r"reg_head\.scale\.\d+\.scale$", name))
+    left_out = {*scales, *unused(published, method)}
     renamed = {
-        rename(name, method): tensor for name, tensor in published.items() if name not in scales
+        rename(name, method): tensor for name, tensor in published.items() if name not in left_out
     }
     converted = {name: _reshape(name, tensor) for name, tensor in renamed.items()}
     by_level = sorted(scales, key=lambda name: int(name.split(".")[-2]))
     if by_level:
         converted["heads.scales"] = torch.stack([published[name] for name in by_level])
+    if "neck.update.stretch.weight" in converted:  # DEL's tables have rows for any length
+        num_steps = len(converted["neck.update.stretch.weight"])
+        for name in (f"alignment.positions.{stream}" for stream in ("visual", "audio")):
+            converted[name] = converted[name][: 1 + num_steps]
     return converted

@@ -120,6 +120,25 @@ def test_other_defaults_of_ccnet(golden: Path, published: Path) -> None:
         run(published, method="unav")
 
 
+def test_what_del_never_uses_is_left_out(
+    golden: Path, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    with np.load(golden / "del" / "golden_small.npz") as arrays:
+        state = {n[3:]: torch.from_numpy(arrays[n]) for n in arrays.files if n.startswith("sd/")}
+    state["backbone.ori_cross_att_Va.ln11.weight"] = torch.zeros(1, 32, 1)
+    first = "alignment.multiway_list.0.attn_fusion.q.bias"
+    state[first.replace(".0.", ".1.")] = state[first]
+    torch.save({"state_dict_ema": state}, published / "official.pth.tar")
+    model = load(run(published, method="del"))
+    assert type(model).__name__ == "DEL"
+    assert (model.grid.fps, model.grid.stride, model.grid.window) == (25, 8, 24)
+    assert "Left out 2 tensors that its network never uses" in capsys.readouterr().out
+    query = model.detector.get_parameter("alignment.layers.0.attention.query.bias")
+    torch.testing.assert_close(query.detach(), state[first].float())
+
+
 @pytest.mark.parametrize(
     ("method", "weights", "average", "detections"),
     [

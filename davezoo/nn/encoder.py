@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -20,12 +20,20 @@ class StreamEncoder(nn.Module):
         num_heads: attention heads.
         num_blocks: self-attention blocks.
         drop_path: rate of stochastic depth while training.
+        activation: behind the norms of the embedding.
     """
 
     def __init__(
-        self, in_width: int, width: int, num_heads: int, num_blocks: int, drop_path: float
+        self,
+        in_width: int,
+        width: int,
+        num_heads: int,
+        num_blocks: int,
+        drop_path: float,
+        activation: Callable[[Tensor], Tensor] = F.relu,
     ) -> None:
         super().__init__()
+        self.activation = activation
         self.convs = nn.ModuleList([TemporalConv(in_width, width), TemporalConv(width, width)])
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.blocks = nn.ModuleList(
@@ -35,8 +43,8 @@ class StreamEncoder(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """Encode (B, T, C_in) to (B, T, C)."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            # Not masked again: padded steps hold relu(bias of the norm) as in the published code.
-            x = F.relu(norm(conv(x, mask, [x.shape[1]])))
+            # Not masked again: padded steps hold the activated bias of the norm, as published.
+            x = self.activation(norm(conv(x, mask, [x.shape[1]])))
         x = x + positions * mask.unsqueeze(-1)
         for block in self.blocks:
             x = block(x, x, mask, key_mask=mask)
@@ -54,6 +62,7 @@ class TwoStreamEncoder(nn.Module):
         max_length: steps of the position table.
         length_multiple: videos are padded to a multiple of this many steps.
         drop_path: rate of stochastic depth while training.
+        activation: behind the norms of the embeddings.
     """
 
     def __init__(
@@ -66,12 +75,13 @@ class TwoStreamEncoder(nn.Module):
         max_length: int,
         length_multiple: int,
         drop_path: float,
+        activation: Callable[[Tensor], Tensor] = F.relu,
     ) -> None:
         super().__init__()
         self.positions = SinusoidalPositions(width, max_length, length_multiple)
         self.streams = nn.ModuleDict(
             {
-                name: StreamEncoder(in_width, width, num_heads, num_blocks, drop_path)
+                name: StreamEncoder(in_width, width, num_heads, num_blocks, drop_path, activation)
                 for name, in_width in widths.items()
             }
         )

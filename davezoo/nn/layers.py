@@ -35,10 +35,14 @@ class TemporalConv(nn.Module):
         in_width: channels of the input.
         out_width: channels of the output.
         bias: learn an additive bias.
+        stride: 1, or 2 to halve the number of steps of every level.
     """
 
-    def __init__(self, in_width: int, out_width: int, *, bias: bool = False) -> None:
+    def __init__(
+        self, in_width: int, out_width: int, *, bias: bool = False, stride: int = 1
+    ) -> None:
         super().__init__()
+        self.stride = stride
         self.gathers_input = in_width <= out_width
         shape = (3 * in_width, out_width) if self.gathers_input else (in_width, 3 * out_width)
         self.taps = nn.Linear(*shape, bias=False)
@@ -47,15 +51,26 @@ class TemporalConv(nn.Module):
         nn.init.uniform_(self.taps.weight, -bound, bound)
 
     def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Convolve (B, P, C) within each level and zero what `mask` (B, P) excludes."""
+        """Convolve (B, P, C) within each level and zero what `mask` excludes.
+
+        Args:
+            x: levels one after the other.
+            mask: valid points after the stride, (B, P / stride).
+            lengths: steps of each level before the stride.
+        """
+        every = slice(None, None, self.stride)
         if self.gathers_input:
             levels = torch.split(x, list(lengths), dim=1)
-            taps = [torch.cat([_previous(y), y, _next(y)], dim=-1) for y in levels]
+            taps = [
+                torch.cat([z[:, every] for z in (_previous(y), y, _next(y))], dim=-1)
+                for y in levels
+            ]
             out = self.taps(torch.cat(taps, dim=1))
         else:
             levels = torch.split(self.taps(x), list(lengths), dim=1)
             triples = (y.chunk(3, dim=-1) for y in levels)
-            out = torch.cat([_previous(a) + b + _next(c) for a, b, c in triples], dim=1)
+            summed = [_previous(a) + b + _next(c) for a, b, c in triples]
+            out = torch.cat([y[:, every] for y in summed], dim=1)
         if self.bias is not None:
             out = out + self.bias
         masked: Tensor = out * mask.unsqueeze(-1)

@@ -1,6 +1,7 @@
 """The golden networks: weights, inputs and outputs of the published codes at small size."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from davezoo import CCNet, UnAV
+from davezoo import DEL, CCNet, UnAV
 from davezoo.nn.dependency import DependencyBlock
 from davezoo.published import convert_state_dict
 from davezoo.structures import Batch, FeatureGrid, Predictions
@@ -92,6 +93,41 @@ def ccnet_model(ccnet: Golden) -> CCNet:
     settings = {"width": 32, "head_width": 32, "max_length": 64, "drop_path": 0.0}
     model = CCNet([*"abcde"], visual_width=24, audio_width=16, **settings)
     model.detector.load_state_dict(convert_state_dict(published, "ccnet"))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def del_arrays(golden: Path) -> Golden:
+    """Golden arrays of DEL, inputs and outputs under the names of the others."""
+    with np.load(golden / "del" / "golden_small.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    names = [
+        (r"^in/(\d)/visual$", r"in/v\1/V"),
+        (r"^in/(\d)/audio$", r"in/v\1/A"),
+        (r"^(in|gt)/(\d)/", r"\1/v\2/"),
+        (r"^eval/cls_logits/(\d)$", r"eval/cls_l\1"),
+        (r"^eval/offsets/(\d)$", r"eval/off_l\1"),
+    ]
+    for pattern, replacement in names:
+        arrays = {re.sub(pattern, replacement, name): x for name, x in arrays.items()}
+    return Golden(arrays, {}, FeatureGrid(fps=25, stride=8, window=24))
+
+
+@pytest.fixture
+def del_model(del_arrays: Golden) -> DEL:
+    """DEL with the golden weights; no path is dropped, as when the arrays were made."""
+    published = {name[3:]: del_arrays(name).float() for name in del_arrays.names("sd/")}
+    settings = {"width": 32, "head_width": 32, "max_length": 64, "drop_path": 0.0}
+    losses = {"inter_weight": 0.1, "score_weight": 0.02, "category_weight": 0.0}
+    model = DEL(
+        [*"abcde"],
+        visual_width=24,
+        audio_width=16,
+        published_token_grid=True,
+        **settings,
+        **losses,
+    )
+    model.detector.load_state_dict(convert_state_dict(published, "del"))
     return model.eval()
 
 

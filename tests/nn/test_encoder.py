@@ -95,6 +95,17 @@ def test_padded_steps_come_out_as_zeros():
         assert x[mask].all()
 
 
+def test_another_activation():
+    rectified, smooth = two_streams(), two_streams(activation=torch.nn.functional.gelu)
+    streams, mask = draw(1, 16), torch.ones(1, 16, dtype=torch.bool)
+    given = []
+    block = smooth.streams["visual"].blocks[0]
+    block.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    assert not torch.allclose(smooth(streams, mask)["visual"], rectified(streams, mask)["visual"])
+    smallest = (given[0] - smooth.positions(mask)).min()
+    assert -0.17 < smallest < -0.1  # the least value of GELU is -0.17, and ReLU has none below 0
+
+
 def test_longer_than_the_table():
     encoder = randomise(two_streams())
     mask = torch.ones(1, 24, dtype=torch.bool)

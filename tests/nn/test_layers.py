@@ -74,6 +74,17 @@ def test_temporal_conv_starts_like_conv1d():
 
 
 @pytest.mark.parametrize("widths", [(2, 3), (3, 2)])
+def test_temporal_conv_with_a_stride(widths):
+    """Every other step of the plain one, the first included, also for an odd length."""
+    plain, strided = TemporalConv(*widths, bias=True), TemporalConv(*widths, bias=True, stride=2)
+    strided.load_state_dict(plain.state_dict())
+    x, mask = torch.randn(2, 9, widths[0]), torch.rand(2, 9) < 0.7
+    kept = [0, 2, 4, 5, 7]  # of a level of 5 steps and one of 4
+    expected = plain(x, mask, [5, 4])[:, kept]
+    torch.testing.assert_close(strided(x, mask[:, kept], [5, 4]), expected)
+
+
+@pytest.mark.parametrize("widths", [(2, 3), (3, 2)])
 def test_temporal_conv_gradients(widths):
     conv = TemporalConv(*widths, bias=True).double()
     x = torch.randn(2, 5, widths[0], dtype=torch.float64, requires_grad=True)
