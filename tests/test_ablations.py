@@ -25,6 +25,7 @@ TABLES = {
     "UnAV": {"(ours)"},
     "CCNet": {"2", "3", "4"},
     "LoCo": {"II, III", "IV", "V", "VI", "VII", "Fig. 4", "Fig. 5"},
+    "DEL": {"5", "6", "7", "8"},
 }
 
 
@@ -38,8 +39,9 @@ def read_rows(text: str) -> list[tuple[str, str, str, list[str]]]:
         cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
         assert cells[0] == ["table", "row", "options"], heading
         for table, row, options in cells[2:]:
-            words = [*named[2].split(), *options.strip("`").split()]
-            rows.append((named[1], table, row, words))
+            words = options.strip("`").split()
+            recipe = [] if "--config" in words else named[2].split()
+            rows.append((named[1], table, row, recipe + words))
     return rows
 
 
@@ -90,9 +92,11 @@ def test_a_mistyped_option_is_refused(
 
 def test_rows_are_read_as_they_stand() -> None:
     page = "# A\n\n## UnAV: `--config u.yaml`\n\n| table | row | options |\n|---|---|---|\n"
-    page += "| 1 | all | |\n| 1 | less | `--model.a=1 --model.b=[[0,1]]` |\n\ntext\n"
+    page += "| 1 | all | |\n| 1 | less | `--model.a=1 --model.b=[[0,1]]` |\n"
+    page += "| 1 | other | `--config o.yaml --model.a=1` |\n\ntext\n"
     recipe = ["--config", "u.yaml"]
     assert read_rows(page) == [
         ("UnAV", "1", "all", recipe),
         ("UnAV", "1", "less", [*recipe, "--model.a=1", "--model.b=[[0,1]]"]),
+        ("UnAV", "1", "other", ["--config", "o.yaml", "--model.a=1"]),
     ]

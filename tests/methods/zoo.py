@@ -29,6 +29,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "LoCo": ("LoCo", {}),
     "LoCo, global": ("LoCo", {"attention": "global", "correspondence": "none"}),
     "LoCo base": ("LoCo", {"pyramid": False, "correspondence": "none"}),
+    "DEL": ("DEL", {"width": 32}),
+    "DEL, length-free": ("DEL", {"width": 32, "length_free": True}),
+    "DEL, its paper's losses": ("DEL", {"width": 32, "objective": "paper"}),
 }
 METHODS = sorted({method for method, _ in VARIANTS.values()})
 
