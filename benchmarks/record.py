@@ -101,6 +101,16 @@ class Score:
     seeds: list[int]
     values: list[float]
 
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation over the seeds; 0 for a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
+
 
 def measure(
     functions: dict[str, Callable[[], object]],
@@ -188,10 +198,9 @@ def write_record(
         low, high = m.quartiles
         print(f"{m.name:<32} {m.median:10.4f} s  ({low:.4f}-{high:.4f})  {m.problem}")
     for s in scores:
-        mean, spread = statistics.fmean(s.values), statistics.stdev(s.values)
-        print(f"{s.name:<32} {mean:10.2f} +- {spread:.2f}  {s.values}  {s.problem}")
+        print(f"{s.name:<32} {s.mean:10.2f} +- {s.spread:.2f}  {s.values}  {s.problem}")
     for r in ratios:
-        print(f"{r.name:<32} {r.value:10.1f}")
+        print(f"{r.name:<32} {r.value:10.2f}")
     print(path)
     return path
 

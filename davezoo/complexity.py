@@ -20,6 +20,18 @@ def run_complexity_command(words: list[str]) -> None:
     Args:
         words: options, among them `--config` and anything that overrules the recipe.
     """
+    parser = make_parser()
+    config = parser.parse_args(words)
+    with torch.device("meta"):
+        model = parser.instantiate_classes(config).model
+    sys.stdout.write(format_complexity(model, config.length or model.detector.max_length))
+
+
+def make_parser() -> LightningArgumentParser:
+    """Return a parser of recipes that builds them without data: `--num_classes` stands for those.
+
+    Widths, length and grid of the model come from the options of the data, as in `davezoo fit`.
+    """
     parser = LightningArgumentParser(
         prog="davezoo complexity",
         description="Count parameters and multiply-accumulates of a recipe for one video of full "
@@ -37,10 +49,7 @@ def run_complexity_command(words: list[str]) -> None:
     for name in ("visual_width", "audio_width", "max_length", "grid"):
         parser.link_arguments(f"data.{name}", f"model.init_args.{name}")
     parser.link_arguments("num_classes", "model.init_args.class_names", compute_fn=_class_names)
-    config = parser.parse_args(words)
-    with torch.device("meta"):
-        model = parser.instantiate_classes(config).model
-    sys.stdout.write(format_complexity(model, config.length or model.detector.max_length))
+    return parser
 
 
 def format_complexity(model: EventLocalizer, num_steps: int) -> str:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from davezoo.data.datamodule import EventDataModule
     from davezoo.data.dataset import EventDataset
-    from davezoo.data.synthetic import Simulation
+    from davezoo.data.simulation import Simulation
 
 _HOMES = {
     "EventDataModule": "davezoo.data.datamodule",
     "EventDataset": "davezoo.data.dataset",
-    "Simulation": "davezoo.data.synthetic",
+    "Simulation": "davezoo.data.simulation",
 }
 
 __all__ = ["EventDataModule", "EventDataset", "Simulation"]

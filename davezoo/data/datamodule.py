@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from davezoo.annotations import Annotations, read_annotations
 from davezoo.data.collate import collate
 from davezoo.data.dataset import EpochSampler, EventDataset, FeatureError, Sample, file_names
-from davezoo.data.synthetic import Simulation, is_simulated, write_simulation
+from davezoo.data.simulation import Simulation
+from davezoo.data.synthetic import is_simulated, write_simulation
 from davezoo.errors import InputError
 from davezoo.structures import Batch, FeatureGrid, to_plain
 

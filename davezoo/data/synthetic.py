@@ -8,96 +8,38 @@ time: neighbouring steps share it, as neighbouring feature windows share frames.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
-from davezoo.errors import InputError
+from davezoo.data.simulation import (
+    Distractors,
+    Simulation,
+    describe_distractors,
+    draw_annotations,
+    draw_distractors,
+    events_by_video,
+    random_stream,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float32]
 
-_Event = tuple[float, float, int]  # start and end in seconds, class index
-_Distractors = dict[str, list[tuple[str, float, float, int]]]  # by video; `visual` or `audio` first
-
 # UnAV-100's feature grid: 25 frames a second, a window of 24 frames every 8 frames.
 _FPS, _STRIDE, _WINDOW = 25, 8, 24
 _ONSET_SECONDS = 0.3  # time constant of soft onsets and offsets
 _NOISE_CORRELATION = 0.7  # of one step with the next; windows of 24 every 8 share 2/3 of the frames
-_CLASSES = ("dog bark", "drum solo", "man speech", "rain", "church bell", "skateboarding", "piano")
-_SHORTEST_EVENT = 1.5  # seconds
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What to simulate.
-
-    Args:
-        num_train: training videos (of generated annotations).
-        num_validation: validation videos (of generated annotations).
-        num_test: test videos (of generated annotations).
-        num_classes: classes (of generated annotations).
-        min_duration: shortest video in seconds (of generated annotations).
-        max_duration: longest video in seconds (of generated annotations).
-        max_events: most events in a video (of generated annotations).
-        distractors: mean number of distractors in a video, heard but not seen or the reverse.
-        signal_to_noise: amplitude of an event along its prototype, in standard deviations of the
-            noise along it; lower is harder. Every event varies around it by up to 30 %.
-        rgb_width: channels of `<id>_rgb.npy`.
-        flow_width: channels of `<id>_flow.npy`.
-        vggish_width: channels of `<id>_vggish.npy`.
-        dtype: number format on disk.
-        seed: same seed, same data; each video has its own stream, whatever is made before it.
-    """
-
-    num_train: int = 64
-    num_validation: int = 24
-    num_test: int = 24
-    num_classes: int = 5
-    min_duration: float = 15.0
-    max_duration: float = 40.0
-    max_events: int = 4
-    distractors: float = 1.5
-    signal_to_noise: float = 4.0
-    rgb_width: int = 1024
-    flow_width: int = 1024
-    vggish_width: int = 128
-    dtype: Literal["float16", "float32"] = "float16"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that describe no data.
-
-        Raises:
-            ValueError: if a number is out of bounds.
-        """
-        for name in ("num_classes", "max_events", "rgb_width", "flow_width", "vggish_width"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"Expected `{name}` to be at least 1, got {getattr(self, name)}; raise it."
-                )
-        if not 2 * _SHORTEST_EVENT <= self.min_duration <= self.max_duration:
-            raise InputError(
-                f"Expected {2 * _SHORTEST_EVENT} <= `min_duration` <= `max_duration`, got "
-                f"{self.min_duration} and {self.max_duration} seconds; correct them."
-            )
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """Channels of each kind of feature file."""
-        return {"rgb": self.rgb_width, "flow": self.flow_width, "vggish": self.vggish_width}
 
 
 def simulate(
@@ -158,16 +100,16 @@ def write_simulation(
         FileExistsError: if the folder holds data of another origin or of other settings.
         AnnotationError: if the annotation file is unusable or lacks a split.
     """
-    source = _simulate_annotations(simulation) if annotations is None else _read(annotations)
+    source = draw_annotations(simulation) if annotations is None else _read(annotations)
     if max_videos is not None:
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
     subsets = sorted(set(source.videos["subset"].str.lower())) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
     _claim_folder(output, simulation, annotations)
     write_annotations(source, output / "annotations" / "unav100_annotations.json")
-    distractors = _simulate_distractors(simulation, source)
+    distractors = draw_distractors(simulation, source)
     # Beside the annotations, so that a study can tell which errors the distractors cause.
-    described = _describe(distractors, source.class_names)
+    described = describe_distractors(distractors, source.class_names)
     _write_json(described, output / "annotations" / "distractors.json")
     written = _write_features(simulation, source, chosen, distractors, output)
     return written, len(chosen) - written
@@ -185,7 +127,8 @@ def _claim_folder(output: Path, simulation: Simulation, annotations: Path | None
         "annotations": None if annotations is None else Path(annotations).name
     }
     if marker.is_file():
-        if json.loads(marker.read_text()) == content:
+        earlier = asdict(Simulation()) | json.loads(marker.read_text())  # settings added since
+        if earlier == content:
             return
         raise FileExistsError(
             f"Expected {output} to be simulated with the same settings, got others (see {marker}); "
@@ -212,114 +155,17 @@ def _read(path: Path) -> Annotations:
     return source
 
 
-def _random(*key: object) -> np.random.Generator:
-    """Return the random stream of a key: the same in every process and order of work."""
-    digest = hashlib.sha256("\n".join(map(str, key)).encode()).digest()
-    return np.random.Generator(np.random.SFC64(int.from_bytes(digest)))
-
-
-def _simulate_annotations(simulation: Simulation) -> Annotations:
-    """Draw videos and their events."""
-    names = [*_CLASSES, *(f"class {index}" for index in range(len(_CLASSES), 10_000))]
-    videos, events = [], []
-    for subset in ("train", "validation", "test"):
-        for index in range(getattr(simulation, f"num_{subset}")):
-            video = f"{subset}_{index:05d}"
-            rng = _random(simulation.seed, "annotations", video)
-            duration = round(rng.uniform(simulation.min_duration, simulation.max_duration), 2)
-            videos.append((video, subset, duration))
-            # The first events go through all classes: none stays without an event.
-            placed = _place_events(rng, 1, duration, [index % simulation.num_classes], [])
-            more = int(rng.integers(simulation.max_events))
-            labels = range(simulation.num_classes)
-            placed += _place_events(rng, more, duration, labels, placed)
-            events += [(video, *event) for event in sorted(placed)]
-    table = pd.DataFrame(videos, columns=["video", "subset", "duration"]).set_index("video")
-    return Annotations(
-        table,
-        pd.DataFrame(events, columns=["video", "start", "end", "label"]),
-        names[: simulation.num_classes],
-    )
-
-
-def _place_events(
-    rng: np.random.Generator,
-    wanted: int,
-    duration: float,
-    labels: Sequence[int],
-    taken: Iterable[_Event],
-) -> list[_Event]:
-    """Draw (start, end, label) so that equal labels stay a second apart, also from `taken`.
-
-    Events of different classes may overlap, as in UnAV-100. An event that finds no place in ten
-    trials is not planted.
-    """
-    placed: list[_Event] = []
-    for _ in range(wanted):
-        for _ in range(10):
-            # Lengths spread over the whole range on a logarithmic scale, up to half the video.
-            longest = max(duration / 2, _SHORTEST_EVENT)
-            length = np.exp(rng.uniform(np.log(_SHORTEST_EVENT), np.log(longest)))
-            start = rng.uniform(0, max(duration - length, 0))
-            label = labels[int(rng.integers(len(labels)))]
-            start, end = round(start, 2), round(min(start + length, duration), 2)
-            apart = all(
-                label != other or end + 1 < other_start or other_end + 1 < start
-                for other_start, other_end, other in [*placed, *taken]
-            )
-            if apart and end > start:
-                placed.append((start, end, label))
-                break
-    return placed
-
-
-def _simulate_distractors(simulation: Simulation, source: Annotations) -> _Distractors:
-    """Draw (kind, start, end, label) of each video's distractors; kind is `visual` or `audio`."""
-    if not source.class_names:
-        return {video: [] for video in source.videos.index}
-    taken = _events_by_video(source)
-    labels = range(len(source.class_names))
-    distractors = {}
-    for video, duration in source.videos["duration"].items():
-        rng = _random(simulation.seed, "distractors", video)
-        wanted = int(rng.poisson(simulation.distractors))
-        placed = _place_events(rng, wanted, duration, labels, taken[str(video)])
-        kinds = ["visual" if seen else "audio" for seen in rng.random(len(placed)) < 0.5]
-        distractors[str(video)] = [(k, *event) for k, event in zip(kinds, placed, strict=True)]
-    return distractors
-
-
-def _describe(distractors: _Distractors, class_names: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the distractors in the form of annotations, with their `kind`."""
-    return {
-        video: [
-            {"kind": kind, "segment": [start, end], "label": class_names[label], "label_id": label}
-            for kind, start, end, label in events
-        ]
-        for video, events in distractors.items()
-    }
-
-
-def _events_by_video(source: Annotations) -> dict[str, list[_Event]]:
-    """Return (start, end, label) of each video's events."""
-    found: dict[str, list[_Event]] = {v: [] for v in source.videos.index}
-    columns = (source.events[name].tolist() for name in ("video", "start", "end", "label"))
-    for video, *event in zip(*columns, strict=True):
-        found[video].append(tuple(event))
-    return found
-
-
 def _write_features(
     simulation: Simulation,
     source: Annotations,
     chosen: pd.DataFrame,
-    distractors: _Distractors,
+    distractors: Distractors,
     output: Path,
 ) -> int:
     """Write the feature files that are absent; return the number of videos written."""
     num_classes = len(source.class_names)
     prototypes = {kind: _prototypes(simulation, kind, num_classes) for kind in simulation.widths}
-    events = _events_by_video(source)
+    events = events_by_video(source)
     written = 0
     durations = chosen["duration"].items()
     # `disable=None`: no bar where the output is not a terminal.
@@ -340,7 +186,7 @@ def _write_features(
 
 def _prototypes(simulation: Simulation, kind: str, num_classes: int) -> FloatArray:
     """Return one unit vector a class, (K, C)."""
-    rng = _random(simulation.seed, "prototypes", kind)
+    rng = random_stream(simulation.seed, "prototypes", kind)
     vectors = rng.standard_normal((num_classes, simulation.widths[kind]), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
@@ -354,7 +200,7 @@ def _features(
     prototypes: dict[str, FloatArray],
 ) -> Iterable[tuple[str, NDArray[Any]]]:
     """Yield kind and features (T, C) of one video's files."""
-    rng = _random(simulation.seed, "features", video)
+    rng = random_stream(simulation.seed, "features", video)
     # As many windows as fit into the video; at least one, for videos below a second.
     num_steps = max((int(duration * _FPS + 1e-6) - _WINDOW) // _STRIDE + 1, 1)
     # Audio tracks often end a little earlier or later than the pictures: half of them here.

@@ -7,13 +7,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from davezoo.annotations import read_annotations
-from davezoo.data.synthetic import (
-    Simulation,
-    _correlate,
-    is_simulated,
-    simulate,
-    write_simulation,
-)
+from davezoo.data.simulation import Simulation
+from davezoo.data.synthetic import _correlate, is_simulated, simulate, write_simulation
 
 SMALL = {
     "num_train": 5,
@@ -111,10 +106,16 @@ def test_other_files_are_refused(tmp_path):
         write_simulation(tmp_path, Simulation(**SMALL))
 
 
-@pytest.mark.parametrize("settings", [{"rgb_width": 0}, {"num_classes": 0}, {"min_duration": 50}])
-def test_bad_settings(settings):
-    with pytest.raises(ValueError, match=next(iter(settings))):
-        Simulation(**settings)
+def test_a_folder_made_before_a_setting_existed_is_continued(tmp_path):
+    simulation = Simulation(**SMALL)
+    write_simulation(tmp_path, simulation)
+    marker = tmp_path / "simulation.json"
+    content = json.loads(marker.read_text())
+    del content["longest_event"]
+    marker.write_text(json.dumps(content))
+    assert write_simulation(tmp_path, simulation) == (0, 10)
+    with pytest.raises(FileExistsError, match="same settings"):
+        write_simulation(tmp_path, Simulation(**SMALL, longest_event=9.0))
 
 
 def test_limits(tmp_path):

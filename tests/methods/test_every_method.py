@@ -1,0 +1,162 @@
+"""What must hold of every method of the zoo, with both modalities and with one."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from davezoo.ops.padding import padded_length
+from davezoo.structures import Batch, Predictions
+from tests.methods.zoo import (
+    LENGTH,
+    METHODS,
+    ODD,
+    USUAL,
+    VARIANTS,
+    build,
+    build_strong,
+    make_batch,
+    rows_of,
+    total_loss,
+)
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+every_reading = pytest.mark.parametrize("modalities", ["both", "audio", "visual"])
+FEWER_LAYERS = {"regression_ranges": [(0, 8), (8, 10000)], "num_unimodal_blocks": 1}  # to be quick
+one_modality = pytest.mark.parametrize("modalities", ["audio", "visual"])
+
+
+def outputs(predictions: Predictions) -> Iterator[Tensor]:
+    """Yield logits and offsets of all levels."""
+    yield from predictions.logits
+    yield from predictions.offsets
+
+
+def predict(model: torch.nn.Module, batch: Batch) -> Predictions:
+    with torch.no_grad():
+        predictions: Predictions = model(batch.visual, batch.audio, batch.mask)
+    return predictions
+
+
+@every_variant
+@every_reading
+@pytest.mark.parametrize("case", ODD)
+def test_a_training_step_is_finite_and_reaches_every_parameter(
+    variant: str, modalities: str, case: str
+) -> None:
+    model = build(variant, modalities=modalities, drop_path=0.1)
+    total = total_loss(model, ODD[case])
+    total.backward()
+    assert total.isfinite()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    assert [name for name, grad in gradients.items() if grad is None] == []
+    wrong = [n for n, g in gradients.items() if g is not None and not g.isfinite().all()]
+    assert wrong == []
+
+
+@every_variant
+@every_reading
+def test_order_of_the_batch_does_not_matter(variant: str, modalities: str) -> None:
+    model, order = build_strong(variant, modalities=modalities), [2, 0, 1]
+    expected, found = predict(model, USUAL), predict(model, rows_of(USUAL, order))
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        torch.testing.assert_close(ours, theirs[order], atol=1e-4, rtol=1e-4)
+    losses = (total_loss(model, batch) for batch in (USUAL, rows_of(USUAL, order)))
+    torch.testing.assert_close(*losses, atol=0, rtol=1e-5)
+
+
+@every_variant
+@every_reading
+@pytest.mark.parametrize("row", [1, 2])
+def test_a_video_alone_and_in_a_batch_give_the_same_events(
+    variant: str, modalities: str, row: int
+) -> None:
+    """Alone it has less padding, too."""
+    model = build_strong(variant, modalities=modalities)
+    padded = padded_length(int(USUAL.mask[row].sum()), LENGTH, model.detector.strides[-1])
+    alone = rows_of(USUAL, [row], padded)
+    together = model.detect(predict(model, USUAL), USUAL)[row]
+    (found,) = model.detect(predict(model, alone), alone)
+    assert len(together) > 5
+    assert found.scores is not None
+    assert together.scores is not None
+    # Beyond the first events of many, rounding may change the order of equals.
+    best = slice(min(50, len(together)))
+    torch.testing.assert_close(found.scores[best], together.scores[best], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.segments[best], together.segments[best], atol=1e-3, rtol=0)
+    assert torch.equal(found.labels[best], together.labels[best])
+
+
+@every_variant
+@one_modality
+def test_the_other_modality_is_never_looked_at(variant: str, modalities: str) -> None:
+    model, hidden = build_strong(variant, modalities=modalities), rows_of(USUAL, [0, 1, 2])
+    setattr(
+        hidden, "audio" if modalities == "visual" else "visual", torch.full((3, 1, 64), torch.nan)
+    )
+    expected, found = predict(model, USUAL), predict(model, hidden)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(total_loss(model, hidden), total_loss(model, USUAL))
+
+
+@every_variant
+def test_both_modalities_are_looked_at(variant: str) -> None:
+    model = build_strong(variant)
+    expected = predict(model, USUAL)
+    for name in ("visual", "audio"):
+        changed = rows_of(USUAL, [0, 1, 2])
+        setattr(changed, name, -getattr(changed, name))
+        found = predict(model, changed)
+        assert not torch.allclose(found.logits[0], expected.logits[0], atol=1e-3)
+
+
+@every_variant
+@every_reading
+def test_low_precision_is_finite(variant: str, modalities: str) -> None:
+    model = build(variant, modalities=modalities)
+    for case in ODD.values():
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total = total_loss(model, case)
+        total.backward()
+        assert total.dtype == torch.float32
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.slow
+@every_variant
+def test_compiled_without_a_graph_break(variant: str) -> None:
+    """The whole of a training step's loss; `eager` traces and leaves the kernels alone."""
+    torch.compiler.reset()
+    model, batch = build_strong(variant, **FEWER_LAYERS), USUAL
+
+    def loss(visual: Tensor, audio: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        predictions = model(visual, audio, batch.mask)
+        return predictions.logits, list(model.losses(predictions, batch).values())
+
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    expected, found = (f(batch.visual, batch.audio) for f in (loss, compiled))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_hundred_steps_in_low_precision(method: str) -> None:
+    """The loss stays finite and falls; one batch, learned by heart."""
+    model = build(method, **FEWER_LAYERS, max_length=16, initial_normalizer=10.0)
+    batch = make_batch([16, 9], [[(1.0, 5.0, 0), (3.0, 14.0, 1)], [(0.5, 6.0, 2)]], padded=16)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(200):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total = total_loss(model, batch)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(total.detach())
+    assert torch.stack(losses).isfinite().all()
+    assert torch.stack(losses[-10:]).mean() < 0.5 * torch.stack(losses[:10]).mean()

@@ -1,0 +1,124 @@
+"""Every method at a tiny size, and the batches that all of them must take."""
+
+import torch
+from torch import Tensor
+
+import davezoo
+from davezoo.structures import Batch, FeatureGrid
+from davezoo.task import EventLocalizer
+
+GRID = FeatureGrid(fps=25, stride=8, window=24)
+LENGTH = 64
+NAMES = ["dog", "bell", "rain"]
+VISUAL_WIDTH, AUDIO_WIDTH = 6, 4
+SMALL: dict[str, object] = {"width": 8, "head_width": 8, "num_heads": 2, "drop_path": 0.0}
+
+# Method and settings by name; every way in which time or padding is handled stands here once.
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "UnAV": ("UnAV", {"dependency_width": 8}),
+    "CCNet": ("CCNet", {"dependency_width": 8}),
+    "CCNet, length-free": (
+        "CCNet",
+        {
+            "dependency_width": 8,
+            "length_free": True,
+            "masked_gates": True,
+            "channel_branch": False,
+        },
+    ),
+    "LoCo": ("LoCo", {}),
+    "LoCo, global": ("LoCo", {"attention": "global", "correspondence": "none"}),
+    "LoCo base": ("LoCo", {"pyramid": False, "correspondence": "none"}),
+    "DEL": ("DEL", {"width": 32}),
+    "DEL, length-free": ("DEL", {"width": 32, "length_free": True}),
+    "DEL, its paper's losses": ("DEL", {"width": 32, "objective": "paper"}),
+}
+METHODS = sorted({method for method, _ in VARIANTS.values()})
+
+
+def build(variant: str, **changes: object) -> EventLocalizer:
+    """Build a method with the weights that a training starts from."""
+    torch.manual_seed(0)
+    method, settings = VARIANTS[variant]
+    kind = getattr(davezoo, method)
+    settings = {"max_length": LENGTH, **SMALL, **settings, **changes}
+    model: EventLocalizer = kind(NAMES, VISUAL_WIDTH, AUDIO_WIDTH, grid=GRID, **settings)
+    return model
+
+
+def build_strong(variant: str, **changes: object) -> EventLocalizer:
+    """Build a method to test: gains, biases and norms so large that a mistake shows."""
+    model = build(variant, **changes).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    torch.nn.init.ones_(model.detector.heads.scales)  # a negative one leaves no event
+    return model
+
+
+def make_batch(
+    lengths: list[int],
+    events: list[list[tuple[float, float, int]]],
+    padded: int = LENGTH,
+    seed: int = 1,
+) -> Batch:
+    """Draw features; a video's features do not depend on the padding.
+
+    Args:
+        lengths: steps of each video.
+        events: start and end in grid steps and class index, of each video.
+        padded: steps that all are padded to.
+        seed: seed of the draw.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(padded) < torch.tensor(lengths)[:, None]
+    visual, audio = (
+        torch.randn(len(lengths), width, LENGTH, generator=generator)[..., :padded] * mask[:, None]
+        for width in (VISUAL_WIDTH, AUDIO_WIDTH)
+    )
+    count = max(1, *map(len, events))
+    rows = [[*own, *[(0.0, 0.0, -1)] * (count - len(own))] for own in events]
+    return Batch(
+        visual=visual,
+        audio=audio,
+        mask=mask,
+        segments=torch.tensor([[row[:2] for row in own] for own in rows]),
+        labels=torch.tensor([[row[2] for row in own] for own in rows]),
+        video_ids=[f"video {index}" for index in range(len(lengths))],
+        durations=[((length - 1) * 8 + 24) / 25 for length in lengths],
+        grids=[GRID] * len(lengths),
+    )
+
+
+def rows_of(batch: Batch, rows: list[int], padded: int = LENGTH) -> Batch:
+    """Return some videos of a batch in another order or padding."""
+    return Batch(
+        visual=batch.visual[rows, :, :padded],
+        audio=batch.audio[rows, :, :padded],
+        mask=batch.mask[rows, :padded],
+        segments=batch.segments[rows],
+        labels=batch.labels[rows],
+        video_ids=[batch.video_ids[row] for row in rows],
+        durations=[batch.durations[row] for row in rows],
+        grids=[batch.grids[row] for row in rows],
+    )
+
+
+def total_loss(model: EventLocalizer, batch: Batch) -> Tensor:
+    """Return what a training step minimises."""
+    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+    return torch.stack(list(losses.values())).sum()
+
+
+USUAL = make_batch(
+    [64, 30, 9],
+    [[(3.0, 20.0, 1), (5.0, 60.0, 0)], [(1.5, 8.0, 2)], [(-0.5, 3.0, 0), (2.0, 8.0, 1)]],
+)
+# What must train without NaN.
+ODD = {
+    "usual": USUAL,
+    "one video": make_batch([64], [[(3.0, 20.0, 1)]]),
+    "no event": make_batch([64, 9], [[], []]),
+    "one class": make_batch([64, 9], [[(3.0, 20.0, 2)], [(1.0, 8.0, 2)]]),
+    "one time step": make_batch([1, 1], [[(-0.5, 0.5, 0)], []]),
+    "one video of one step without an event": make_batch([1], [[]]),
+}
