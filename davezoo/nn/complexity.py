@@ -29,7 +29,8 @@ class Complexity:
         layer_parameters: weights and biases of the convolution and linear layers that ran.
         parameters: all parameters.
         layer_macs: multiply-accumulates of those layers.
-        attention_macs: multiply-accumulates of attention products, counted densely.
+        attention_macs: multiply-accumulates of attention products, of activations with activations,
+            counted densely; those of losses are left out.
     """
 
     layer_parameters: int
@@ -38,8 +39,11 @@ class Complexity:
     attention_macs: int
 
 
+_PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)  # layers call none of them
+
+
 class _AttentionCounter(TorchFunctionMode):
-    """Sums the two products of every scaled dot-product attention."""
+    """Sums the products of activations with activations, those within attention among them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +53,10 @@ class _AttentionCounter(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             query, key = args[0], args[1]
             self.macs += 2 * query.numel() * key.shape[-2]
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func in _PRODUCTS:
+            self.macs += result.numel() * args[0].shape[-1]
+        return result
 
 
 def count_complexity(detector: Detector, num_steps: int) -> Complexity:
@@ -99,7 +106,9 @@ def count_complexity(detector: Detector, num_steps: int) -> Complexity:
         grids=[],
     )
     with torch.no_grad(), _AttentionCounter() as attention:
-        network.auxiliary_losses(network(visual, audio, mask), nothing)
+        predictions = network(visual, audio, mask)
+    with torch.no_grad():
+        network.auxiliary_losses(predictions, nothing)
     for hook in hooks:
         hook.remove()
     return Complexity(

@@ -40,9 +40,11 @@ class WindowAttention(ConvAttention):
     interpolated from keys and values alike and take the places of its W steps. Step t then attends
     to the samples in places t - W/2 to t + W/2.
 
-    A sample that falls outside the video is not attended, nor is one of a window that holds no step
-    of the video; a step left without any sample gets zeros. Size and offset start as those of the
-    base window: untrained, this is attention to the W + 1 nearest steps.
+    A sample more than half a step outside the video is not attended, nor is one of a window that
+    holds no step of the video; a step left without any sample gets zeros. A window grows at most to
+    the length of the video, not of the padded level, so that padding changes nothing. Size and
+    offset start as those of the base window: untrained, this is attention to the W + 1 nearest
+    steps.
 
     Args:
         width: channels.
@@ -132,7 +134,9 @@ def _sample(
     position = ((centre + windows.offsets).unsqueeze(-1) + spacing * place).flatten(2)  # (N, H, S)
     last = (mask.sum(1) - 1).clamp(min=0)[:, None, None]
     inside = torch.unflatten(mask, 1, (-1, size)).any(2).repeat_interleave(size, dim=1).unsqueeze(1)
-    seen = inside & (position >= 0) & (position <= last)
+    # Half a step of slack: an untrained window at the border has samples exactly on it, which the
+    # first step of the optimiser must not throw out.
+    seen = inside & (position > -0.5) & (position < last + 0.5)
     position = position.clamp(min=0).minimum(last)
     # The step after the last one is never read, not even with weight zero: its content would reach
     # the gradient of the position.

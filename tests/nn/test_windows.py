@@ -78,7 +78,8 @@ def mix_by_loops(attention, query, key, value, mask):
             for window in range(-(-query.shape[2] // size)):
                 positions = placed_window(attention, key[video], length, window, head)
                 for place, position in enumerate(positions):
-                    if 0 <= position <= length - 1:
+                    if -0.5 < position < length - 0.5:
+                        position = min(max(position, 0), length - 1)
                         rows = key[video, head, :length], value[video, head, :length]
                         samples[window * size + place] = [interpolate(x, position) for x in rows]
             for step in range(query.shape[2]):
@@ -104,6 +105,20 @@ def test_equals_loops_over_steps_and_samples(window_size, steps, shares, strengt
     query, key, value, mask = heads(lengths, steps, seed=seed)
     found = attention.mix(query, key, value, mask)
     torch.testing.assert_close(found, mix_by_loops(attention, query, key, value, mask))
+
+
+@pytest.mark.parametrize("change", [-1e-5, 1e-5])
+@pytest.mark.parametrize("output", ["size", "offset"])
+@pytest.mark.parametrize("length", [1, 3, 8, 28, 64])
+def test_training_starts_smoothly(length, output, change):
+    """A small step away from the untrained windows changes the result but little."""
+    attention = make(8, strength=0.0)
+    query, key, value, mask = heads([length], length)
+    before = attention.mix(query, key, value, mask)
+    sizes, offsets = attention.predictor.bias.data.chunk(2)
+    (sizes if output == "size" else offsets).fill_(change)
+    after = attention.mix(query, key, value, mask)
+    torch.testing.assert_close(after, before, atol=1e-2, rtol=0)
 
 
 # The windows -------------------------------------------------------------------------------------
