@@ -1,14 +1,15 @@
 """DEL: streams aligned before the network, contrasted by their events, aggregated by paths.
 
 Ahmadian, Shirian, Guerin, Gilbert, "DEL: Dense Event Localization for Multi-modal Audio-Visual
-Understanding", ICCV 2025 workshops. Masked adaptive attention aligns the raw features step by step
-(AAC); scores and classes of single steps choose what is contrasted between and within videos (SCL,
-`nn.contrast`); a path aggregation lets each stream guide the pyramid of the other (PAN). The file
-is `del_`, because `del` is a word of Python.
+Understanding", 2025. Masked adaptive attention aligns the raw features step by step (AAC); scores
+and classes of single steps choose what is contrasted within videos, and their summaries are
+contrasted between videos (SCL, `nn.contrast`); a path aggregation lets each stream guide the
+pyramid of the other (PAN). The file is `del_`, because `del` is a word of Python.
 
 The network is that of the published code for UnAV-100, which made what was measured. Slips of its
 training are repaired by default; the recipe `del_code.yaml` has them back, and `del_paper.yaml` is
-the side of the paper where the two differ.
+the side of the paper where the two differ. One thing differs in all of them: the published code
+decays the gains of the norms in the alignment, which have no decay here, as everywhere.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class DELDetector(Detector):
         intra_weight: weight of the contrastive loss within a video.
         score_weight: weight of the loss of the scores of steps.
         category_weight: weight of the loss of the classes of steps; published 0.
-        objective: of the losses of steps; see `TokenLosses`.
-        published_token_grid: mark steps on the published, shrunken time axis.
+        objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
+        published_token_grid: mark the steps of events on the published, shrunken time axis.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -229,8 +230,8 @@ class DEL(EventLocalizer):
         intra_weight: weight of the contrastive loss within a video.
         score_weight: weight of the loss of the scores of steps.
         category_weight: weight of the loss of the classes of steps; published 0.
-        objective: of the losses of steps; see `TokenLosses`.
-        published_token_grid: mark steps on the published, shrunken time axis.
+        objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
+        published_token_grid: mark the steps of events on the published, shrunken time axis.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.

@@ -2,8 +2,8 @@
 
 Reference:
     Ahmadian, Shirian, Guerin, Gilbert, "DEL: Dense Event Localization for Multi-modal Audio-Visual
-    Understanding", ICCV 2025 workshops, section "Adaptive attention" and its supplement; heads,
-    depth, norms and perceptrons as in the published code, which the paper leaves open.
+    Understanding", 2025, section 3.2; heads, depth, norms and perceptrons, which the paper leaves
+    open, as in the published code.
 """
 
 from __future__ import annotations

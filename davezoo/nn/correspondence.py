@@ -38,7 +38,9 @@ class CorrespondenceCorrection(nn.Module):
     - `diagonal`: 1 on the diagonal.
 
     The loss is the mean over the rows of -sum_j G_ij log softmax_j(S_ij), and over both directions.
-    Each part of G needs no more than the steps of one video; only the similarities S are (B T)^2.
+    G is never laid out over the batch: what the loss needs of it are sums over the steps of one
+    video, or over all steps alike; only the similarities S are (B T)^2. Padded steps are neither
+    asked nor offered. All arithmetic is float32, also under autocast.
 
     Temperature and sigma are learned as logarithms and put back into their limits before each use
     in training: beyond a barrier at sigma of some 70 steps the loss would fall to zero.
@@ -56,9 +58,7 @@ class CorrespondenceCorrection(nn.Module):
                 f"{objective!r}; choose one."
             )
         self.objective = objective
-        self.projectors = nn.ModuleDict(
-            {name: _projector(width) for name in ("visual", "audio")},
-        )
+        self.projectors = nn.ModuleDict({name: _projector(width) for name in ("visual", "audio")})
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
         self.log_sigma: nn.Parameter | None = None
         if objective == "adjustable_gaussian":
@@ -82,14 +82,12 @@ class CorrespondenceCorrection(nn.Module):
             # Not minus infinity: a padded row would be nothing but that, and its softmax NaN.
             similarity = similarity.masked_fill(~pairs, torch.finfo(similarity.dtype).min)
             totals = similarity.logsumexp(1), similarity.logsumexp(0)
-            losses = (
-                self._rows(visual, audio, mask, totals[0]),
-                self._rows(audio, visual, mask, totals[1]),
-            )
-            return 0.5 * (losses[0] + losses[1])
+            to_audio = self._rows(visual, audio, mask, totals[0])
+            to_visual = self._rows(audio, visual, mask, totals[1])
+            return 0.5 * (to_audio + to_visual)
 
     def _project(self, name: str, x: Tensor) -> Tensor:
-        """Return unit vectors (B, T, C / 2), zero on padded steps of no matter."""
+        """Return unit vectors, (B, T, C / 2) float32; those of padded steps are never used."""
         project = self.projectors[name]
         weight = next(project.parameters())
         return F.normalize(project(x.to(weight.dtype)).float(), dim=-1)

@@ -2,8 +2,8 @@
 
 Reference:
     Ahmadian, Shirian, Guerin, Gilbert, "DEL: Dense Event Localization for Multi-modal Audio-Visual
-    Understanding", ICCV 2025 workshops, section "Path aggregation" (Eq. 11 to 13, 17 to 19); blocks
-    and order as in the published code. After Cheng et al., "YOLO-World", CVPR 2024.
+    Understanding", 2025, section 3.4 (Eq. 11 to 13, 17 to 19); blocks and their order as in the
+    published code. After Cheng et al., "YOLO-World", CVPR 2024.
 """
 
 from __future__ import annotations
@@ -168,16 +168,18 @@ class GuideUpdate(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor], guide: Tensor) -> Tensor:
         """Return the new guide, (N, T, C), for levels (N, T_l, C), finest first."""
-        pooled = list(zip(levels, masks, strict=True))[: self.num_pooled]
-        valid = masks[0].unsqueeze(-1)
+        pooled_masks = masks
+        if self.stretch is not None:  # as published, padding is pooled like anything else
+            pooled_masks = [torch.ones_like(mask) for mask in masks]
+        pooled = list(zip(levels, pooled_masks, strict=True))[: self.num_pooled]
+        tokens = torch.cat([pool_valid(x, mask, NUM_BINS) for x, mask in pooled], dim=1)
         if self.stretch is None:
-            tokens = torch.cat([pool_valid(x, mask, NUM_BINS) for x, mask in pooled], dim=1)
-            asked: Tensor = guide + self.attention(tokens, guide) * valid
-            return asked
-        over_time = [F.adaptive_avg_pool1d(x.transpose(1, 2), NUM_BINS) for x, _ in pooled]
-        queries = self.stretch(torch.cat(over_time, dim=2)).transpose(1, 2)
-        renewed: Tensor = self.attention(guide, queries, masks[0]) * valid
-        return renewed
+            renewed = guide + self.attention(tokens, guide)
+        else:
+            queries = self.stretch(tokens.transpose(1, 2)).transpose(1, 2)
+            renewed = self.attention(guide, queries, masks[0])
+        out: Tensor = renewed * masks[0].unsqueeze(-1)
+        return out
 
 
 def pool_valid(x: Tensor, mask: Tensor, num_bins: int) -> Tensor:

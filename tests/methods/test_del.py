@@ -276,8 +276,8 @@ def videos(lengths: list[int], padded: int, labels: list[list[int]]) -> Batch:
 
 
 OFF = dict.fromkeys(("inter_weight", "intra_weight", "score_weight", "category_weight"), 0.0)
-RANGES = [(0, 4), (4, 8), (8, 16), (16, 10000)]
-VARIANTS: dict[str, dict[str, object]] = {
+RANGES = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 128)]
+VARIANTS: dict[str, dict[str, object]] = {  # every row of Tables 5, 6 and 8 among them
     "published": {"category_weight": 0.0, "published_token_grid": True},
     "repaired": {},
     "paper": {"objective": "paper"},
@@ -287,7 +287,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "own layers": {"share_layers": False},
     "one level": {"regression_ranges": [(0, 10000)]},
     "two levels": {"regression_ranges": [(0, 4), (4, 10000)]},
-    "four levels": {"regression_ranges": RANGES},
+    "four levels": {"regression_ranges": [*RANGES[:3], (16, 10000)]},
+    "seven levels": {"regression_ranges": [*RANGES, (128, 10000)]},
     "audio only": {"modalities": "audio"},
     "visual only": {"modalities": "visual"},
     "length-free": {"length_free": True},
@@ -454,6 +455,17 @@ def test_gradient_reaches_every_parameter(length_free: bool) -> None:
     allowed = ("key.norm.bias", "key.linear.bias", "attention.key.bias")
     names = [name for name in without if not name.endswith(allowed)]
     assert [name for name in names if not name.startswith("token_losses")] == []
+
+
+@pytest.mark.parametrize("length_free", [False, True])
+def test_silence(length_free: bool) -> None:
+    """A video without audio has zeros in its place."""
+    model = strong(length_free=length_free)
+    batch = videos([40, 9], 64, [[1, 2], [3, -1]])
+    batch.audio.zero_()
+    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 def test_the_other_modality_is_never_looked_at() -> None:

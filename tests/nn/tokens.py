@@ -62,12 +62,7 @@ def moved(value, *args):
 @pytest.fixture(scope="session")
 def golden_tokens(golden: Path) -> GoldenTokens:
     """The published code's tokens, targets, choices and losses."""
-    folder = golden / "del"
-    if not folder.is_dir():
-        folder = golden.parents[2] / "shared" / "golden" / "del"
-    if not folder.is_dir():
-        pytest.skip(f"needs {folder}")
-    file = np.load(folder / "golden_small.npz", allow_pickle=False)
+    file = np.load(golden / "del" / "golden_small.npz", allow_pickle=False)
 
     def read(name):
         return torch.from_numpy(file[name])
