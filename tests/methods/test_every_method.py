@@ -116,10 +116,10 @@ def test_both_modalities_are_looked_at(variant: str) -> None:
 @every_reading
 def test_low_precision_is_finite(variant: str, modalities: str) -> None:
     model = build(variant, modalities=modalities)
-    for case in ODD.values():
+    for case in ("usual", "one video of one step without an event"):
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            total = total_loss(model, case)
+            total = total_loss(model, ODD[case])
         total.backward()
         assert total.dtype == torch.float32
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
