@@ -51,15 +51,17 @@ def published_targets(
     """Mark the steps of events by the rule of the published code.
 
     An event from step `a` to step `b`, both cut to whole numbers, has its class on `a <= t < b` and
-    its key steps on `a <= t <= b`. Later events of the list overwrite the class of earlier ones.
+    its key steps on `a <= t <= b`; an event within one step has its class there. Later events of
+    the list overwrite the class of earlier ones.
 
     Args:
         segments: events in grid steps, (B, N, 2).
         labels: class indices, (B, N), -1 where there is no event.
         mask: True on the steps that belong to the video, (B, T).
-        published_grid: repeat two slips of the published code. Grid steps are divided by 1.28, so
-            that all targets lie too early; and a negative start counts from the end of the video,
-            as indices do in Python, so that such an event has no class and a stray key step.
+        published_grid: repeat three slips of the published code. Grid steps are divided by 1.28, so
+            that all targets lie too early; a negative start counts from the end of the video, as
+            indices do in Python, so that such an event has no class and a stray key step; and an
+            event within a step has a key step, but no class.
     """
     scaled = segments / _PUBLISHED_SCALE if published_grid else segments.clamp(min=0)
     start, end = torch.split(scaled.trunc().long(), 1, dim=-1)  # (B, N, 1)
@@ -67,8 +69,10 @@ def published_targets(
     from_end = steps - mask.sum(1)[:, None, None]  # -1 on the last step of the video
     present = (labels >= 0).unsqueeze(-1) & mask.unsqueeze(1)  # (B, N, T)
 
+    # An event within a step keeps its class there: its key step must not be of class 0.
+    class_end = end if published_grid else end.maximum(start + 1)
     after_start = torch.where(start < 0, from_end >= start, steps >= start)
-    before_end = torch.where(end < 0, from_end < end, steps < end)
+    before_end = torch.where(class_end < 0, from_end < class_end, steps < class_end)
     inside = present & after_start & before_end
     key = (steps >= start) & (steps <= end) | (from_end >= start) & (from_end <= end)
 
@@ -127,8 +131,8 @@ def published_negatives(
     """Choose hard negatives by the rule of the published code.
 
     They lie more than 4 steps from every key step, and are predicted to have the class of the
-    first key step (class 0 where it has none, as published). Of the L steps of a video the last one
-    never counts, and at most (L - 1) / 8, rounded up, are chosen.
+    first key step (class 0 where it has none, which is so on the published grid alone). Of the L
+    steps of a video the last one never counts, and at most (L - 1) / 8, rounded up, are chosen.
 
     Args:
         scores: logits of the score head, (B, T).

@@ -78,7 +78,7 @@ def published(features, segments, labels, scales):
         category, key = {}, set()
         for start, end, label in _present(segments[i], labels[i]):
             a, b = math.trunc(max(start, 0)), math.trunc(max(end, 0))
-            category.update(dict.fromkeys(range(a, min(b, length)), label))
+            category.update(dict.fromkeys(range(a, min(max(b, a + 1), length)), label))
             key.update(range(a, min(b + 1, length)))
         for name in names:
             scores = features["scores"][name][i, :length]

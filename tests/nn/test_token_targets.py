@@ -38,7 +38,9 @@ def slow_published(rows, length, published_grid):
         else:
             scaled = torch.tensor([max(start, 0), max(end, 0)])
         a, b = (math.trunc(x) for x in scaled.tolist())
-        for step in range(length)[a:b]:  # Python's own slice, negative ends and all
+        for step in range(length)[
+            a : b if published_grid else max(b, a + 1)
+        ]:  # Python's own slice, negative ends and all
             foreground[step], category[step] = True, label
         for step in range(a, b + 1):
             if -length <= step < length:
@@ -93,6 +95,22 @@ def test_published_targets_equal_plain_loops(videos, length, published_grid):
             assert not (values[row, own:] > 0).any()
 
 
+@pytest.mark.parametrize(
+    ("published_grid", "category", "negatives"), [(False, 2, [9, 10]), (True, -1, [11])]
+)
+def test_an_event_within_a_step_has_its_class_there(published_grid, category, negatives):
+    """Otherwise its negatives would be those of class 0."""
+    annotated, mask = events([[(3.9, 3.99, 2)]]), masked([13], 13)  # 3.9 / 1.28 = 3.05
+    targets = published_targets(*annotated, mask, published_grid)
+    assert targets.key[0].nonzero().flatten().tolist() == [3]
+    assert targets.category[0, 3] == category
+    assert targets.foreground[0].nonzero().flatten().tolist() == ([] if published_grid else [3])
+    predicted = torch.tensor([*[1] * 9, 2, 2, 0, 0])
+    categories = torch.nn.functional.one_hot(predicted, 3).float()[None]
+    chosen = published_negatives(torch.zeros(1, 13), categories, targets, mask)
+    assert sorted(chosen.steps[chosen.chosen].tolist()) == negatives
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(drawn_events, min_size=1, max_size=3), st.integers(1, 12))
 def test_members_equal_plain_loops(videos, length):
@@ -122,9 +140,9 @@ def test_the_highest_scored_candidates_are_chosen():
 @pytest.mark.parametrize(("length", "most"), [(1, 0), (2, 0), (7, 1), (24, 3), (25, 3), (26, 4)])
 def test_published_negatives_are_an_eighth_of_all_but_the_last_step(length, most):
     """(L - 1) / 8, rounded up; steps 0 to 4 are the event and its margin."""
-    targets = published_targets(*events([[(0, 0.5, 1)]]), masked([length], 30))
+    targets = published_targets(*events([[(0, 0.5, 1)]]), masked([length], 30), True)
     scores = torch.arange(30.0)[None]
-    categories = torch.zeros(1, 30, 3)  # class 0: the event is too short to have a category
+    categories = torch.zeros(1, 30, 3)  # class 0: as published, the event has no category
     steps, chosen = published_negatives(scores, categories, targets, masked([length], 30))
     best_first = list(range(length - 2, 4, -1))
     assert steps[chosen].tolist() == best_first[:most]
