@@ -43,6 +43,11 @@ class FeatureGrid:
         return (steps * self.stride + 0.5 * self.window) / self.fps
 
 
+# Of the features of UnAV-100 that are published: I3D with VGGish, and ONE-PEACE.
+UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
+ONE_PEACE_GRID = FeatureGrid(fps=16, stride=4, window=16)
+
+
 @dataclass
 class Events:
     """Events of one video: annotated ones, or detections when `scores` is given.

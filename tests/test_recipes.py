@@ -7,6 +7,7 @@ import yaml
 
 from davezoo.cli import main
 from davezoo.recipes import FOLDER, find_recipe
+from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid
 
 RECIPES = sorted(
     path.relative_to(FOLDER).as_posix()
@@ -68,6 +69,19 @@ def test_recipe_runs_every_stage(recipe: str, tmp_path: Path) -> None:
     assert (tmp_path / "predict/detections.json").is_file()
     main(["test", "--config", recipe, best, *data, *network, *quiet, f"--output={tmp_path}/x.json"])
     assert (tmp_path / "x_result.json").read_bytes() == (tmp_path / "test/result.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [
+        ("unav100", UNAV100_GRID),
+        ("unav100_batch8", UNAV100_GRID),
+        ("unav100_onepeace", ONE_PEACE_GRID),
+    ],
+)
+def test_data_files_have_the_grids_that_methods_start_from(name: str, grid: FeatureGrid) -> None:
+    content = yaml.safe_load((FOLDER / f"data/{name}.yaml").read_text())
+    assert FeatureGrid(**content["grid"]) == grid
 
 
 def test_data_files_set_the_same_keys() -> None:

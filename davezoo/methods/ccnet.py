@@ -27,10 +27,8 @@ from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, Gr
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid, partner_of
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
-from davezoo.structures import FeatureGrid
+from davezoo.structures import ONE_PEACE_GRID, FeatureGrid
 from davezoo.task import EventLocalizer
-
-ONE_PEACE_GRID = FeatureGrid(fps=16, stride=4, window=16)
 
 
 class TemporalGate(nn.Module):

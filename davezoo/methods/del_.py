@@ -28,10 +28,8 @@ from davezoo.nn.encoder import TwoStreamEncoder
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.path_aggregation import PathAggregation, StridedPyramid
 from davezoo.nn.two_stream import REGRESSION_RANGES
-from davezoo.structures import Batch, FeatureGrid, Predictions
+from davezoo.structures import UNAV100_GRID, Batch, FeatureGrid, Predictions
 from davezoo.task import EventLocalizer
-
-UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
 
 
 class DELDetector(Detector):
@@ -60,8 +58,8 @@ class DELDetector(Detector):
         length_free: neither weights of a fixed length nor results that depend on padding.
         inter_weight: weight of the contrastive loss between videos.
         intra_weight: weight of the contrastive loss within a video.
-        score_weight: weight of the loss of the scores of steps.
-        category_weight: weight of the loss of the classes of steps; published 0.
+        score_weight: weight of the loss of the scores of steps; 0 freezes their heads.
+        category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
         drop_path: rate of stochastic depth while training.

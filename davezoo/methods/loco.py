@@ -19,7 +19,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.methods.ccnet import ONE_PEACE_GRID
 from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
 from davezoo.nn.correspondence import Correspondence
 from davezoo.nn.detector import Modalities
@@ -28,7 +27,7 @@ from davezoo.nn.layers import TemporalConv
 from davezoo.nn.pyramid import CrossModalPyramid
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
 from davezoo.nn.windows import WindowAttention, Windows
-from davezoo.structures import FeatureGrid, Predictions
+from davezoo.structures import ONE_PEACE_GRID, FeatureGrid, Predictions
 from davezoo.task import EventLocalizer
 
 CrossAttention = Literal["adaptive", "fixed", "global"]

@@ -20,10 +20,8 @@ from davezoo.nn.detector import Modalities
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
-from davezoo.structures import FeatureGrid
+from davezoo.structures import UNAV100_GRID, FeatureGrid
 from davezoo.task import EventLocalizer
-
-UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
 
 
 class UnAVDetector(TwoStreamDetector):
