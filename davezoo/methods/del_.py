@@ -118,6 +118,9 @@ class DELDetector(Detector):
             objective=objective,
             published_token_grid=published_token_grid,
         )
+        # What no loss trains is frozen: training in several processes refuses it otherwise.
+        self.scores.requires_grad_("score" in self.token_losses.weights)
+        self.categories.requires_grad_("category" in self.token_losses.weights)
         self._build_encoder(width, num_heads, num_unimodal_blocks, drop_path)
         steps = None if length_free else max_length
         self.pyramid = StridedPyramid(width, len(strides), masked=length_free)
@@ -226,8 +229,8 @@ class DEL(EventLocalizer):
         length_free: neither weights of a fixed length nor results that depend on padding.
         inter_weight: weight of the contrastive loss between videos.
         intra_weight: weight of the contrastive loss within a video.
-        score_weight: weight of the loss of the scores of steps.
-        category_weight: weight of the loss of the classes of steps; published 0.
+        score_weight: weight of the loss of the scores of steps; 0 freezes their heads.
+        category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
         drop_path: rate of stochastic depth while training.

@@ -131,8 +131,8 @@ class TokenLosses(nn.Module):
     exponentiated. `paper` follows the paper: means, so that its weights should be larger (0.1, 0.1,
     0.2 for inter, intra and score make terms of like size), anchors one by one and class by class.
 
-    A loss of weight zero is left out, and its parameters stay without a gradient, as in the
-    published code. With a single stream nothing is contrasted.
+    A loss of weight zero is left out, and its log scales are frozen: training in several processes
+    refuses parameters without a gradient. With a single stream nothing is contrasted.
 
     Args:
         streams: names of the modalities, of "visual" and "audio".
@@ -142,7 +142,7 @@ class TokenLosses(nn.Module):
         score_weight: weight of the loss of the score heads.
         category_weight: weight of the loss of the category heads; published without one.
         objective: whose losses.
-        published_token_grid: repeat two slips in the targets of the published code; see
+        published_token_grid: repeat the slips in the targets of the published code; see
             `token_targets.published_targets`. Has no meaning for the paper's objective.
 
     Raises:
@@ -186,6 +186,8 @@ class TokenLosses(nn.Module):
         self.log_scales = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(_LOG_SCALE)) for name in scales}
         )
+        for name, scale in self.log_scales.items():
+            scale.requires_grad_(("inter" if name == "inter" else "intra") in self.weights)
 
     def forward(
         self, features: dict[str, Any], segments: Tensor, labels: Tensor

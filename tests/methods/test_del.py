@@ -1,11 +1,7 @@
 """DEL against the arrays of the published code, and its properties."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from davezoo import DEL
@@ -18,27 +14,20 @@ from davezoo.ops.padding import padded_length
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.published import rename
 from davezoo.schedules import warmup_cosine
-from davezoo.structures import Batch, FeatureGrid, Predictions
 from tests.methods.conftest import Golden, compare, published_gradients, run
+from tests.methods.zoo import (
+    NAMES,
+    USUAL,
+    WITHOUT_SCL,
+    build,
+    build_strong,
+    build_with_weights_of,
+    total_loss,
+)
 
-SMALL = {"width": 16, "head_width": 16, "max_length": 64, "drop_path": 0.0}
-NAMES = [*"abcde"]
 VIDEOS = ["v0", "v1", "v2"]
 LETTERS = {"visual": "V", "audio": "A"}
 CLOSE = {"atol": 2e-5, "rtol": 0.0}
-
-
-def small(**changes: object) -> DEL:
-    torch.manual_seed(0)
-    return DEL(NAMES, 24, 16, **{**SMALL, **changes})  # type: ignore[arg-type]
-
-
-def strong(**changes: object) -> DEL:
-    """All gains, biases and norms so large that a mistake shows."""
-    model = small(**changes).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
 
 
 # Numbers -----------------------------------------------------------------------------------------
@@ -248,114 +237,24 @@ def test_numbers_of_parameters() -> None:
     assert count_complexity(detector, 224).parameters == 53_750_175
 
 
-# Smoke, shapes, exceptions -----------------------------------------------------------------------
+def test_numbers_of_attention_products() -> None:
+    """By hand, for one video of 224 steps; the products with the partner steps are left out."""
+    with torch.device("meta"):
+        detector = DELDetector(2048, 128, 100)
+    streams, width, half = 2, 512, 256
+    levels = [224, 112, 56, 28, 14, 7]
+    fused = [*levels[:5], *levels[1:]]  # on the way down and back up
+    alignment = 2 * 2 * 225**2 * width  # layers; logits and values; with the summary vector
+    unimodal = 2 * 2 * 224**2 * width  # blocks
+    chained = sum(3 * 2 * steps**2 * half for steps in fused)
+    gates = sum(steps * width * half for steps in fused)  # each step meets the guide's channels
+    pooling = sum(4 * steps * width for steps in levels[:3])
+    update = 2 * 224**2 * width
+    expected = streams * (alignment + unimodal + chained + gates + pooling + update)
+    assert count_complexity(detector, 224).attention_macs == expected
 
 
-def inputs(lengths: list[int], padded: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.arange(padded) < torch.tensor(lengths)[:, None]
-    visual = torch.randn(len(lengths), 24, padded, generator=generator) * mask[:, None]
-    audio = torch.randn(len(lengths), 16, padded, generator=generator) * mask[:, None]
-    return visual, audio, mask
-
-
-def videos(lengths: list[int], padded: int, labels: list[list[int]]) -> Batch:
-    """Return a batch whose events fill the first half of their video; -1 for none."""
-    visual, audio, mask = inputs(lengths, padded)
-    ends = torch.tensor(lengths)[:, None].expand(-1, len(labels[0])) / 2
-    return Batch(
-        visual=visual,
-        audio=audio,
-        mask=mask,
-        segments=torch.stack([torch.zeros_like(ends), ends], dim=-1),
-        labels=torch.tensor(labels),
-        video_ids=[str(row) for row in range(len(lengths))],
-        durations=[1.0] * len(lengths),
-        grids=[FeatureGrid(fps=25, stride=8, window=24)] * len(lengths),
-    )
-
-
-OFF = dict.fromkeys(("inter_weight", "intra_weight", "score_weight", "category_weight"), 0.0)
-RANGES = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 128)]
-VARIANTS: dict[str, dict[str, object]] = {  # every row of Tables 5, 6 and 8 among them
-    "published": {"category_weight": 0.0, "published_token_grid": True},
-    "repaired": {},
-    "paper": {"objective": "paper"},
-    "without AAC": {"alignment": False},
-    "without SCL": OFF,
-    "without PAN": {"path_aggregation": False},
-    "own layers": {"share_layers": False},
-    "one level": {"regression_ranges": [(0, 10000)]},
-    "two levels": {"regression_ranges": [(0, 4), (4, 10000)]},
-    "four levels": {"regression_ranges": [*RANGES[:3], (16, 10000)]},
-    "seven levels": {"regression_ranges": [*RANGES, (128, 10000)]},
-    "audio only": {"modalities": "audio"},
-    "visual only": {"modalities": "visual"},
-    "length-free": {"length_free": True},
-    "length-free without AAC": {"length_free": True, "alignment": False},
-    "length-free without PAN": {"length_free": True, "path_aggregation": False},
-    "length-free audio only": {"length_free": True, "modalities": "audio"},
-}
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_variant_trains(variant: str) -> None:
-    """Also on a video of a single step."""
-    model = strong(**VARIANTS[variant])
-    batch = videos([50, 1], 64, [[1, 2], [3, -1]])
-    predictions = model(batch.visual, batch.audio, batch.mask)
-    for level, (logits, offsets, mask) in enumerate(
-        zip(predictions.logits, predictions.offsets, predictions.masks, strict=True)
-    ):
-        assert logits.shape == (2, 64 >> level, 5)
-        assert offsets.shape == (2, 64 >> level, 5, 2)
-        assert (offsets >= 0).all()
-        assert (logits[~mask] == 0).all()
-    torch.stack(list(model.losses(predictions, batch).values())).sum().backward()
-    gradients = {name: p.grad for name, p in model.detector.named_parameters()}
-    without = {name.split(".")[0] for name, grad in gradients.items() if grad is None}
-    assert without == {
-        "published": {"categories"},
-        "without SCL": {"categories", "scores", "token_losses"},
-    }.get(variant, set())
-    assert all(grad.isfinite().all() for grad in gradients.values() if grad is not None)
-
-
-NETWORK = [v for v in VARIANTS if v not in ("published", "repaired", "paper", "without SCL")]
-
-
-@pytest.mark.parametrize("variant", NETWORK)
-def test_every_switch_changes_the_result(variant: str) -> None:
-    batch = inputs([40], 64)
-    with torch.no_grad():
-        published, other = strong()(*batch), strong(**VARIANTS[variant])(*batch)
-    assert not torch.allclose(published.logits[0], other.logits[0])
-
-
-@pytest.mark.parametrize("objective", ["published", "paper"])
-@pytest.mark.parametrize(
-    "labels", [[[-1], [-1]], [[2], [2]], [[-1]]], ids=["no event", "one class", "batch of one"]
-)
-def test_batches_that_are_poor_in_events(objective: str, labels: list[list[int]]) -> None:
-    model = strong(objective=objective)
-    batch = videos([40, 1][: len(labels)], 64, labels)
-    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
-    torch.stack(list(losses.values())).sum().backward()
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    assert gradients
-    assert all(x.isfinite().all() for x in [*losses.values(), *gradients])
-
-
-@pytest.mark.parametrize("length_free", [False, True])
-def test_half_precision(length_free: bool) -> None:
-    model = strong(length_free=length_free)
-    batch = videos([64, 1], 64, [[1, 2], [3, -1]])
-    with torch.autocast("cpu", torch.bfloat16):
-        predictions = model(batch.visual, batch.audio, batch.mask)
-        losses = model.losses(predictions, batch)
-    torch.stack(list(losses.values())).sum().backward()
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    assert all(x.isfinite().all() for x in [*predictions.logits, *losses.values(), *gradients])
+# Exceptions -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -373,125 +272,93 @@ def test_half_precision(length_free: bool) -> None:
     ],
 )
 def test_exception_of_settings(change: dict[str, object], message: str) -> None:
-    arguments = {"class_names": NAMES, "visual_width": 24, "audio_width": 16, **SMALL, **change}
+    settings = {"class_names": NAMES, "visual_width": 24, "audio_width": 16, "max_length": 64}
     with pytest.raises(ValueError, match=message):
-        DEL(**arguments)  # type: ignore[arg-type]
+        DEL(**{**settings, "width": 16, **change})  # type: ignore[arg-type]
 
 
 def test_exception_of_a_longer_video() -> None:
+    inputs = torch.zeros(1, 6, 96), torch.zeros(1, 4, 96), torch.ones(1, 96, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"at most 64, .* got 96; cut longer.*length_free"):
-        small()(*inputs([96], 96))
-    small(length_free=True)(*inputs([96], 96))
+        build("DEL")(*inputs)
+    build("DEL, length-free")(*inputs)
 
 
 def test_pooled_levels_are_three_at_most() -> None:
     """Each gives four tokens, which the published map stretches over time."""
     for num_levels, tokens in ((2, 8), (3, 12), (4, 12), (6, 12)):
         ranges = [(0, 4)] * num_levels
-        weights = small(regression_ranges=ranges).detector.state_dict()
+        weights = build("DEL", regression_ranges=ranges).detector.state_dict()
         assert weights["neck.update.stretch.weight"].shape == (64, tokens)
 
 
-# Properties --------------------------------------------------------------------------------------
+# Switches ----------------------------------------------------------------------------------------
+
+NETWORKS: dict[str, dict[str, object]] = {  # of Tables 5, 6 and 8 and ours
+    "without AAC": {"alignment": False},
+    "without PAN": {"path_aggregation": False},
+    "own layers": {"share_layers": False},
+    "one level": {"regression_ranges": [(0, 10000)]},
+    "two levels": {"regression_ranges": [(0, 4), (4, 10000)]},
+    "audio only": {"modalities": "audio"},
+    "visual only": {"modalities": "visual"},
+    "length-free": {"length_free": True},
+    "length-free without AAC": {"length_free": True, "alignment": False},
+    "length-free without PAN": {"length_free": True, "path_aggregation": False},
+}
 
 
-def logits_and_offsets(predictions: Predictions) -> list[Tensor]:
-    return [*predictions.logits, *predictions.offsets]
-
-
-@settings(max_examples=10, deadline=None)
-@given(order=st.permutations(range(3)), length_free=st.booleans())
-def test_order_of_the_batch_does_not_matter(order: list[int], length_free: bool) -> None:
-    model = strong(length_free=length_free)
-    batch = inputs([64, 30, 9], 64)
+@pytest.mark.parametrize("switches", NETWORKS.values(), ids=NETWORKS)
+def test_every_switch_changes_the_result(switches: dict[str, object]) -> None:
+    """With the same weights, as far as there are the same."""
+    full = build_strong("DEL")
+    inputs = (USUAL.visual, USUAL.audio, USUAL.mask)
     with torch.no_grad():
-        expected, found = model(*batch), model(*(x[order] for x in batch))
-    for ours, theirs in zip(logits_and_offsets(found), logits_and_offsets(expected), strict=True):
-        torch.testing.assert_close(ours, theirs[order], atol=1e-4, rtol=1e-4)
+        expected = full(*inputs).logits[0]
+        found = build_with_weights_of(full, "DEL", **switches)(*inputs).logits[0]
+    assert not torch.allclose(found, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if v not in ("paper", "published")])
-def test_a_video_alone_and_in_a_batch(variant: str) -> None:
-    model = strong(**VARIANTS[variant])
-    batch = inputs([64, 30, 9], 64)
-    with torch.no_grad():
-        together, alone = model(*batch), model(*(x[1:2] for x in batch))
-    for all_rows, row in zip(logits_and_offsets(together), logits_and_offsets(alone), strict=True):
-        torch.testing.assert_close(all_rows[1:2], row, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("objective", ["published", "paper"])
+@pytest.mark.parametrize("modalities", ["both", "audio"])
+@pytest.mark.parametrize("off", [*WITHOUT_SCL, "all"])
+def test_what_no_loss_trains_is_frozen(objective: str, modalities: str, off: str) -> None:
+    """It stays in the checkpoints: their names do not depend on weights of losses."""
+    weights = WITHOUT_SCL if off == "all" else {off: 0.0}
+    settings = {"objective": objective, "modalities": modalities}
+    model, full = build("DEL", **settings, **weights), build("DEL", **settings)
+    assert model.state_dict().keys() == full.state_dict().keys()
+    total_loss(model, USUAL).backward()
+    frozen = {name for name, p in model.detector.named_parameters() if not p.requires_grad}
+    without = {name for name, p in model.detector.named_parameters() if p.grad is None}
+    assert frozen == without
+    streams = model.detector.streams
+    contrast = streams if objective == "published" else ["intra"]
+    of_loss = {
+        "score_weight": {f"scores.{x}.{y}" for x in streams for y in ("weight", "bias")},
+        "category_weight": {f"categories.{x}.{y}" for x in streams for y in ("weight", "bias")},
+        "inter_weight": {"token_losses.log_scales.inter"},
+        "intra_weight": {f"token_losses.log_scales.{x}" for x in contrast},
+    }
+    expected = set().union(*(of_loss[name] for name in weights))
+    if modalities != "both":
+        expected = {name for name in expected if "log_scales" not in name}
+    assert frozen == expected
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 128), min_size=1, max_size=3),
-    alignment=st.booleans(),
-    aggregation=st.booleans(),
-    seed=st.integers(0, 100),
-)
-def test_padding_does_not_matter_without_a_fixed_length(
-    lengths: list[int], alignment: bool, aggregation: bool, seed: int
-) -> None:
-    model = strong(
-        length_free=True, max_length=128, alignment=alignment, path_aggregation=aggregation
-    )
-    full = inputs(lengths, 128, seed)
-    steps = padded_length(max(lengths), 128, 32)
-    with torch.no_grad():
-        expected, found = model(*full), model(*(x[..., :steps] for x in full))
-    for level, (ours, theirs) in enumerate(zip(found.logits, expected.logits, strict=True)):
-        torch.testing.assert_close(ours, theirs[:, : steps >> level], atol=1e-3, rtol=1e-3)
-    for level, (ours, theirs) in enumerate(zip(found.offsets, expected.offsets, strict=True)):
-        torch.testing.assert_close(ours, theirs[:, : steps >> level], atol=1e-3, rtol=1e-3)
+# Gradients ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length_free", [False, True])
-def test_gradient_reaches_every_parameter(length_free: bool) -> None:
-    detector = strong(length_free=length_free).detector
-    predictions = detector(*inputs([64, 30], 64))
+@pytest.mark.parametrize("variant", ["DEL", "DEL, length-free"])
+def test_gradient_reaches_every_parameter(variant: str) -> None:
+    """What the heads and the losses read; the chosen steps of the losses hide some of it."""
+    detector = build_strong(variant).detector
+    predictions = detector(USUAL.visual, USUAL.audio, USUAL.mask)
     features = predictions.features
-    read = [*logits_and_offsets(predictions), *features["summary"].values()]
+    read = [*predictions.logits, *predictions.offsets, *features["summary"].values()]
     read += [*features["scores"].values(), *features["categories"].values()]
     torch.stack([x.square().sum() for x in read]).sum().backward()
     without = [n for n, p in detector.named_parameters() if p.grad is None or not p.grad.any()]
     allowed = ("key.norm.bias", "key.linear.bias", "attention.key.bias")
     names = [name for name in without if not name.endswith(allowed)]
     assert [name for name in names if not name.startswith("token_losses")] == []
-
-
-@pytest.mark.parametrize("length_free", [False, True])
-def test_silence(length_free: bool) -> None:
-    """A video without audio has zeros in its place."""
-    model = strong(length_free=length_free)
-    batch = videos([40, 9], 64, [[1, 2], [3, -1]])
-    batch.audio.zero_()
-    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
-    torch.stack(list(losses.values())).sum().backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-
-
-def test_the_other_modality_is_never_looked_at() -> None:
-    visual, audio, mask = inputs([40], 64)
-    model = strong(modalities="audio")
-    with torch.no_grad():
-        expected, found = model(visual, audio, mask), model(visual * torch.nan, audio, mask)
-    torch.testing.assert_close(found.logits, expected.logits)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("length_free", [False, True])
-def test_compile(length_free: bool) -> None:
-    """One graph, the losses of steps included."""
-    detector = strong(length_free=length_free, **VARIANTS["two levels"]).detector
-    batch = videos([64, 30], 64, [[1, 2], [3, -1]])
-
-    def everything(visual: Tensor, audio: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        predictions = detector(visual, audio, mask)
-        losses = detector.auxiliary_losses(predictions, batch)
-        return logits_and_offsets(predictions), torch.stack(list(losses.values()))
-
-    compiled: Callable[..., tuple[list[Tensor], Tensor]] = torch.compile(
-        everything, fullgraph=True, backend="eager"
-    )
-    with torch.no_grad():
-        expected = everything(batch.visual, batch.audio, batch.mask)
-        found = compiled(batch.visual, batch.audio, batch.mask)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

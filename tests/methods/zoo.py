@@ -11,7 +11,20 @@ GRID = FeatureGrid(fps=25, stride=8, window=24)
 LENGTH = 64
 NAMES = ["dog", "bell", "rain"]
 VISUAL_WIDTH, AUDIO_WIDTH = 6, 4
-SMALL: dict[str, object] = {"width": 8, "head_width": 8, "num_heads": 2, "drop_path": 0.0}
+SMALL: dict[str, object] = {
+    "width": 8,
+    "head_width": 8,
+    "num_heads": 2,
+    "num_unimodal_blocks": 1,
+    "regression_ranges": [(0, 4), (4, 8), (8, 16), (16, 10000)],
+    "drop_path": 0.0,
+}
+_LOCO: dict[str, object] = {"num_decoder_blocks": 1}
+_DEL: dict[str, object] = {"width": 16}
+_RANGES = [(0, 4), (4, 8), (8, 16), (16, 32), (32, 48), (48, 64), (64, 10000)]
+WITHOUT_SCL: dict[str, object] = dict.fromkeys(
+    ("inter_weight", "intra_weight", "score_weight", "category_weight"), 0.0
+)
 
 # Method and settings by name; every way in which time or padding is handled stands here once.
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -26,18 +39,38 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
             "channel_branch": False,
         },
     ),
-    "LoCo": ("LoCo", {}),
-    "LoCo, global": ("LoCo", {"attention": "global", "correspondence": "none"}),
-    "LoCo base": ("LoCo", {"pyramid": False, "correspondence": "none"}),
-    "DEL": ("DEL", {"width": 32}),
-    "DEL, length-free": ("DEL", {"width": 32, "length_free": True}),
-    "DEL, its paper's losses": ("DEL", {"width": 32, "objective": "paper"}),
+    "LoCo": ("LoCo", _LOCO),
+    "LoCo, window 32": ("LoCo", {**_LOCO, "window_size": 32}),
+    "LoCo, fixed": ("LoCo", {**_LOCO, "attention": "fixed"}),
+    "LoCo, global": ("LoCo", {**_LOCO, "attention": "global", "correspondence": "none"}),
+    "LoCo base": ("LoCo", {**_LOCO, "pyramid": False, "correspondence": "none"}),
+    "DEL": ("DEL", _DEL),
+    "DEL, length-free": ("DEL", {**_DEL, "length_free": True}),
+    "DEL, its paper's losses": ("DEL", {**_DEL, "objective": "paper"}),
+    "DEL, its code's losses": (
+        "DEL",
+        {**_DEL, "category_weight": 0.0, "published_token_grid": True},
+    ),
+    "DEL without SCL": ("DEL", {**_DEL, **WITHOUT_SCL}),
+    "DEL without AAC": ("DEL", {**_DEL, "alignment": False}),
+    "DEL without PAN": ("DEL", {**_DEL, "path_aggregation": False}),
+    "DEL, own layers": ("DEL", {**_DEL, "share_layers": False}),
+    "DEL, one level": ("DEL", {**_DEL, "regression_ranges": [(0, 10000)]}),
+    "DEL, two levels": ("DEL", {**_DEL, "regression_ranges": [(0, 4), (4, 10000)]}),
+    "DEL, seven levels": ("DEL", {**_DEL, "regression_ranges": _RANGES}),
+    "DEL, length-free without AAC": ("DEL", {**_DEL, "length_free": True, "alignment": False}),
+    "DEL, length-free without PAN": (
+        "DEL",
+        {**_DEL, "length_free": True, "path_aggregation": False},
+    ),
 }
+# The networks that are no part of another one.
+MAIN = ["UnAV", "CCNet", "CCNet, length-free", "LoCo", "DEL", "DEL, length-free"]
 METHODS = sorted({method for method, _ in VARIANTS.values()})
 
 
 def build(variant: str, **changes: object) -> EventLocalizer:
-    """Build a method with the weights that a training starts from."""
+    """Build a variant with the weights that a training starts from."""
     torch.manual_seed(0)
     method, settings = VARIANTS[variant]
     kind = getattr(davezoo, method)
@@ -47,12 +80,21 @@ def build(variant: str, **changes: object) -> EventLocalizer:
 
 
 def build_strong(variant: str, **changes: object) -> EventLocalizer:
-    """Build a method to test: gains, biases and norms so large that a mistake shows."""
+    """Build a variant to test: gains, biases and norms so large that a mistake shows."""
     model = build(variant, **changes).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     torch.nn.init.ones_(model.detector.heads.scales)  # a negative one leaves no event
     return model
+
+
+def build_with_weights_of(model: EventLocalizer, variant: str, **changes: object) -> EventLocalizer:
+    """Build another variant with the weights of a model, as far as it has them."""
+    other = build_strong(variant, **changes)
+    shapes = {name: x.shape for name, x in other.state_dict().items()}
+    shared = {n: x for n, x in model.state_dict().items() if shapes.get(n) == x.shape}
+    other.load_state_dict(shared, strict=False)
+    return other
 
 
 def make_batch(
@@ -103,19 +145,26 @@ def rows_of(batch: Batch, rows: list[int], padded: int = LENGTH) -> Batch:
     )
 
 
+def losses_of(model: EventLocalizer, batch: Batch) -> dict[str, Tensor]:
+    """Return the weighted losses of a batch by name."""
+    return model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+
+
 def total_loss(model: EventLocalizer, batch: Batch) -> Tensor:
     """Return what a training step minimises."""
-    losses = model.losses(model(batch.visual, batch.audio, batch.mask), batch)
-    return torch.stack(list(losses.values())).sum()
+    return torch.stack(list(losses_of(model, batch).values())).sum()
 
 
 USUAL = make_batch(
     [64, 30, 9],
     [[(3.0, 20.0, 1), (5.0, 60.0, 0)], [(1.5, 8.0, 2)], [(-0.5, 3.0, 0), (2.0, 8.0, 1)]],
 )
+SILENT = rows_of(USUAL, [0, 1, 2])
+SILENT.audio.zero_()
 # What must train without NaN.
 ODD = {
     "usual": USUAL,
+    "without sound": SILENT,
     "one video": make_batch([64], [[(3.0, 20.0, 1)]]),
     "no event": make_batch([64, 9], [[], []]),
     "one class": make_batch([64, 9], [[(3.0, 20.0, 2)], [(1.0, 8.0, 2)]]),
