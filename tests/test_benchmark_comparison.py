@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from benchmarks import comparison
 from benchmarks.comparison import DATA, RECIPE, ROWS, finished_scores, folder_of, format_table
 from benchmarks.record import Score
 from davezoo.complexity import make_parser
+from davezoo.recipes import FOLDER
 
 TINY = replace(DATA, num_train=4, num_validation=1, num_test=2, max_duration=25.0)
 
@@ -69,6 +71,21 @@ def test_run_is_kept_and_not_repeated(
     assert score.seeds == [3]
     assert 0 <= score.values[0] <= 100
     assert finished_scores([3, 4], 1, TINY, tmp_path / "work") == []
+
+
+def test_record_tells_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(comparison, "score_of", lambda run: 50.0)
+    problem = finished_scores([0], 12, DATA, tmp_path)[0].problem
+    recipe = yaml.safe_load(RECIPE.format(method="UnAV", epochs=12))
+    rate = recipe["model"]["init_args"]["learning_rate"]
+    clipping = yaml.safe_load((FOLDER / "base.yaml").read_text())["trainer"]["gradient_clip_val"]
+    of_del = yaml.safe_load((FOLDER / "del.yaml").read_text())["trainer"]["gradient_clip_val"]
+    for part in (
+        f"learning rate {rate:g}",
+        f"batch {recipe['data']['batch_size']}",
+        f"clipped at norm {clipping} (DEL's own recipe: {of_del})",
+    ):
+        assert part in problem
 
 
 def test_folders_of_rows_differ(tmp_path: Path) -> None:
