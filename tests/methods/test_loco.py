@@ -267,6 +267,14 @@ def test_exception_of_settings(change: dict[str, object], message: str) -> None:
         LoCo(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("window_size", [7, 8, 512])
+def test_without_a_pyramid_windows_change_nothing(window_size: int) -> None:
+    sizes = {**SMALL, "pyramid": False}
+    plain = LoCo(NAMES, 24, 16, **sizes)  # type: ignore[arg-type]
+    other = LoCo(NAMES, 24, 16, window_size=window_size, **sizes)  # type: ignore[arg-type]
+    assert plain.detector.state_dict().keys() == other.detector.state_dict().keys()
+
+
 @pytest.mark.parametrize("row", ["LoCo", "base", "fixed windows"])
 @pytest.mark.parametrize("lengths", [[1], [64], [3, 1]])
 def test_batches_without_events_and_videos_of_one_step(row: str, lengths: list[int]) -> None:
