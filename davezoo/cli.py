@@ -44,13 +44,29 @@ def main(args: Sequence[str] | None = None) -> None:
     else:
         try:
             _run(command, words)
-        except (InputError, OSError) as error:
+        except Exception as error:
+            bad_input = _bad_input(error)
+            if bad_input is None:
+                raise
             # Bad input, said in full by the message; a traceback would hide it. From a process that
             # loads data the message comes with one of its own, before the last "Error: ".
-            message = str(error)
+            message = str(bad_input)
             if "Original Traceback" in message:
                 message = message.rpartition("Error: ")[2].strip()
             sys.exit(f"davezoo {command}: {message}")
+
+
+def _bad_input(error: Exception) -> BaseException | None:
+    """Return the error that speaks of the input: this one or a cause of it; None if it is a bug.
+
+    jsonargparse raises an error of its own from ours, whose message buries it among all settings.
+    """
+    if isinstance(error, OSError):
+        return error
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    return cause
 
 
 def _run(command: str, words: list[str]) -> None:

@@ -270,10 +270,13 @@ class EventLocalizer(LightningModule, ABC):
         return self.metric
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose batches this detector cannot take."""
+        """Refuse data whose batches or longest video to evaluate this detector cannot take."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "length_multiple"):
             self.detector.check_batching(data.length_multiple, data.max_length)
+        if hasattr(data, "longest_video"):
+            video, num_steps = data.longest_video(stage)
+            self.detector.check_length(f"the steps of video {video!r}", num_steps)
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""

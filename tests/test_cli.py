@@ -1,12 +1,15 @@
 """The command itself: help, unknown words, tools and their errors."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from davezoo import __version__
 from davezoo.cli import TOOLS, TRAINING_COMMANDS, main
+from davezoo.errors import InputError
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
@@ -49,6 +52,50 @@ def test_unknown_option_of_a_tool_is_named(tool: str, capsys: pytest.CaptureFixt
 def test_bad_input_is_one_message_without_a_traceback(tmp_path: object) -> None:
     with pytest.raises(SystemExit, match=r"davezoo evaluate: .*nowhere\.json, got none"):
         main(["evaluate", "--predictions=p.json", f"--annotations={tmp_path}/nowhere.json"])
+
+
+REFUSED = {
+    "window_size=3": r"Expected `window_size` to be an even number of steps, got 3; .*",
+    "num_heads=3": r"Expected `num_heads` to divide `width`, got 3 heads and width \d+; .*",
+    "num_heads=0": r"Expected `num_heads` to divide `width`, got 0 heads and width \d+; .*",
+    "nms.sigma=-1": r"Expected `sigma` to be positive, got -1\.0; .*",  # two wrappings deep
+    "correspondence_weight=-1": r"Expected `correspondence_weight` to be at least 0, got -1\.0; .*",
+}
+
+
+@pytest.mark.parametrize(("setting", "message"), REFUSED.items())
+def test_refused_model_is_one_message_of_complexity(setting: str, message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["complexity", "--config=loco.yaml", f"--model.init_args.{setting}"])
+    assert re.fullmatch(f"davezoo complexity: {message}", str(caught.value.code))
+
+
+def test_refused_model_is_one_message_of_fit(tmp_path: Path) -> None:
+    small = ["--data.simulation.num_train=1", "--data.simulation.num_validation=1"]
+    small += ["--data.simulation.num_test=1", "--data.simulation.max_duration=15"]
+    folders = [f"--data.root={tmp_path}/data", f"--trainer.default_root_dir={tmp_path}/run"]
+    words = ["--model.init_args.num_heads=3", "--trainer.accelerator=cpu", *small, *folders]
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--config=quickstart.yaml", *words])
+    assert re.fullmatch(f"davezoo fit: {REFUSED['num_heads=3']}", str(caught.value.code))
+    assert not (tmp_path / "run").exists()
+
+
+def test_length_that_does_not_fit_is_one_message() -> None:
+    with pytest.raises(SystemExit, match=r"^davezoo complexity: Expected T .* stride 32, got 100"):
+        main(["complexity", "--config=loco.yaml", "--length=100"])
+
+
+def test_faults_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(command: str, words: list[str]) -> None:
+        try:
+            raise InputError("handled, and not what stopped the command")
+        except InputError:
+            {}["bug"]
+
+    monkeypatch.setattr("davezoo.cli._run", broken)
+    with pytest.raises(KeyError, match="bug"):
+        main(["evaluate"])
 
 
 def test_help_of_the_tools_does_not_wait_for_pytorch() -> None:

@@ -141,6 +141,19 @@ def test_settings_that_are_refused(settings: dict[str, object], message: str) ->
         model(**settings)
 
 
+def test_videos_too_long_for_fixed_weights_are_refused_before_training() -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    module = model()
+    trainer.datamodule = SimpleNamespace(  # type: ignore[attr-defined]
+        length_multiple=32, max_length=64, longest_video=lambda stage: (f"of {stage}", 65)
+    )
+    module.trainer = trainer
+    module.setup("fit")
+    module.detector.fixed_length = True
+    with pytest.raises(ValueError, match=r"steps of video 'of fit' to be at most 64, .* got 65"):
+        module.setup("fit")
+
+
 def test_data_for_a_flatter_pyramid_is_refused() -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     module = model()

@@ -311,6 +311,31 @@ def test_options_that_change_training(words: list[str], root: Path, tmp_path: Pa
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
 
 
+def test_long_videos_of_the_test_are_refused_before_training(root: Path, tmp_path: Path) -> None:
+    """Of CCNet, whose weights have the length of a batch: 32 steps, and one test video has 33."""
+    cut = tmp_path / "cut"
+    shutil.copytree(root, cut)
+    for path in (cut / "av_features").glob("*.npy"):
+        np.save(path, np.load(path)[:32])
+    longer = sorted((cut / "av_features").glob("test_*_rgb.npy"))[-1]
+    video = longer.name.removesuffix("_rgb.npy")
+    for path in (cut / "av_features").glob(f"{video}_*.npy"):
+        np.save(path, np.pad(np.load(path), ((0, 1), (0, 0))))
+    recipe = yaml.safe_load(Path(find_recipe("quickstart.yaml")).read_text())
+    settings = {"width": 16, "head_width": 16, "dependency_width": 8}
+    recipe["model"] = {"class_path": "davezoo.CCNet", "init_args": settings}
+    recipe["data"] |= {"root": str(cut), "simulation": None, "max_length": 32, "batch_size": 4}
+    recipe["data"]["num_workers"] = 0
+    (tmp_path / "ccnet.yaml").write_text(yaml.safe_dump(recipe))
+    words = [f"--config={tmp_path}/ccnet.yaml", f"--trainer.default_root_dir={tmp_path}/run"]
+    words += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    with pytest.raises(SystemExit, match=rf"steps of video '{video}' to be at most 32, .* got 33"):
+        main(["fit", *words])
+    assert not (tmp_path / "run/checkpoints").exists()
+    main(["fit", *words, "--test_after_fit=false"])
+    assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
+
+
 def test_diverged_training_stops(root: Path, tmp_path: Path) -> None:
     words = ["--model.init_args.learning_rate=1e30", "--trainer.gradient_clip_val=0"]
     with pytest.raises(SystemExit, match="diverged"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,14 @@ from torch.utils.data import DataLoader
 
 from davezoo.annotations import Annotations, read_annotations
 from davezoo.data.collate import collate
-from davezoo.data.dataset import EpochSampler, EventDataset, FeatureError, Sample, file_names
+from davezoo.data.dataset import (
+    EpochSampler,
+    EventDataset,
+    FeatureError,
+    Sample,
+    list_files,
+    missing_files,
+)
 from davezoo.data.simulation import Simulation
 from davezoo.data.synthetic import is_simulated, write_simulation
 from davezoo.errors import InputError
@@ -120,6 +127,7 @@ class EventDataModule(LightningDataModule):
         self.seed = seed
         self.skipped_videos: dict[str, list[str]] = {}
         self.datasets: dict[str, EventDataset] = {}
+        self._num_steps: dict[str, dict[str, int]] = {}
         self._steps_before = 0  # of the optimiser, in the run that is resumed
         self._check_settings()
 
@@ -150,6 +158,16 @@ class EventDataModule(LightningDataModule):
             AnnotationError: if the annotation file lacks the subset.
         """
         return self._everything.split(split)
+
+    def longest_video(self, stage: str) -> tuple[str, int]:
+        """Return id and steps of the longest video that a stage evaluates.
+
+        In `fit` these are the videos to validate, and those to test if they are set up already.
+        """
+        name = str(getattr(stage, "value", stage))
+        stages = ["validate", "test"] if name == "fit" else [name]
+        lengths = [pair for key in stages for pair in self._num_steps.get(key, {}).items()]
+        return max(lengths, key=itemgetter(1))
 
     def notes(self, stage: str) -> list[str]:
         """Return what must stand beside every score of a stage: where its data fall short."""
@@ -183,7 +201,7 @@ class EventDataModule(LightningDataModule):
         else:  # Lightning hands in an enumeration, a subclass of str whose str() differs
             name = str(getattr(stage, "value", stage))
             stages = ["fit", "validate"] if name == "fit" else [name]
-        present = _list_files(self.root / self.features)
+        present = list_files(self.root / self.features)
         for name in stages:
             if name not in self.datasets:
                 self.datasets[name] = self._make_dataset(name, present)
@@ -262,9 +280,10 @@ class EventDataModule(LightningDataModule):
         """Build the data set of one stage without the videos whose files cannot be used."""
         split = self.split_of(stage)
         annotations = self.ground_truth(split)
-        faults = self._missing(annotations, present)
+        patterns = [*self.visual_files, *self.audio_files]
+        faults = missing_files(annotations.videos.index, patterns, present)
         dataset = self._dataset(stage, annotations, faults)
-        damaged = dataset.faults()
+        self._num_steps[stage], damaged = dataset.read_heads()
         if damaged:
             faults |= damaged
             dataset = self._dataset(stage, annotations, faults)
@@ -300,16 +319,6 @@ class EventDataModule(LightningDataModule):
             min_kept_fraction=self.min_kept_fraction,
             seed=self.seed,
         )
-
-    def _missing(self, annotations: Annotations, present: set[str]) -> dict[str, str]:
-        """Return what each video without all of its files lacks."""
-        patterns = [*self.visual_files, *self.audio_files]
-        wanted = ((video, file_names(patterns, video)) for video in annotations.videos.index)
-        return {
-            video: f"no {', '.join(sorted(set(names) - present))}"
-            for video, names in wanted
-            if not present.issuperset(names)
-        }
 
     def _report_faults(self, split: str, num_videos: int, faults: Mapping[str, str]) -> None:
         """Refuse videos that cannot be used, or say that they are skipped."""
@@ -384,13 +393,3 @@ class EventDataModule(LightningDataModule):
 def _restore(kind: type[_Settings], value: Any) -> Any:
     """Build a dataclass from the plain mapping that a checkpoint holds; pass others through."""
     return kind(**value) if isinstance(value, Mapping) else value
-
-
-def _list_files(folder: Path) -> set[str]:
-    """Return all files below a folder, relative to it; one listing, not one question a file."""
-    files: set[str] = set()
-    for parent, _, names in os.walk(folder, followlinks=True):
-        prefix = Path(parent).relative_to(folder)
-        start = "" if prefix == Path() else prefix.as_posix() + "/"
-        files.update(start + name for name in names)
-    return files

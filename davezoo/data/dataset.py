@@ -8,8 +8,9 @@ that a detector sees the very numbers it was published with.
 from __future__ import annotations
 
 import math
+import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -180,18 +181,19 @@ class EventDataset(Dataset[Sample]):
             grid=self.grid,
         )
 
-    def faults(self) -> dict[str, str]:
-        """Return what is wrong with the files of each video that cannot be loaded.
+    def read_heads(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Return the steps of each video, and of each that cannot be loaded what is wrong.
 
         Reads the heads of the files only: shapes and types, not numbers.
         """
-        found = {}
+        num_steps, faults = {}, {}
         for video in self.video_ids:
             try:
-                self._common_length(video, {name: self._open(video, name) for name in self.files})
+                parts = {name: self._open(video, name) for name in self.files}
+                num_steps[video] = self._common_length(video, parts)
             except FeatureError as error:
-                found[video] = str(error)
-        return found
+                faults[video] = str(error)
+        return num_steps, faults
 
     def paths(self, video: str, modality: str) -> list[Path]:
         """Return the feature files of a video; `modality` is `visual` or `audio`."""
@@ -342,6 +344,28 @@ def random_crop(
 def file_names(patterns: Sequence[str], video: str) -> list[str]:
     """Return the file names of a video from patterns with `{video}`."""
     return [pattern.replace("{video}", video) for pattern in patterns]
+
+
+def missing_files(
+    videos: Iterable[str], patterns: Sequence[str], present: set[str]
+) -> dict[str, str]:
+    """Return what each video without all of its files lacks."""
+    wanted = ((video, file_names(patterns, video)) for video in videos)
+    return {
+        video: f"no {', '.join(sorted(set(names) - present))}"
+        for video, names in wanted
+        if not present.issuperset(names)
+    }
+
+
+def list_files(folder: Path) -> set[str]:
+    """Return all files below a folder, relative to it; one listing, not one question a file."""
+    files: set[str] = set()
+    for parent, _, names in os.walk(folder, followlinks=True):
+        prefix = Path(parent).relative_to(folder)
+        start = "" if prefix == Path() else prefix.as_posix() + "/"
+        files.update(start + name for name in names)
+    return files
 
 
 def _open_array(path: Path) -> NDArray[Any]:

@@ -44,7 +44,8 @@ class PerceptionPyramid(CrossModalPyramid):
         drop_path: rate of stochastic depth while training.
         attention: `adaptive` for windows that place themselves, `fixed` for windows that stay,
             `global` for all steps.
-        window_size: steps of a window.
+        window_size: steps of a window, even.
+        max_length: steps of the first level, which no window may exceed.
     """
 
     def __init__(
@@ -57,7 +58,10 @@ class PerceptionPyramid(CrossModalPyramid):
         *,
         attention: CrossAttention,
         window_size: int,
+        max_length: int,
     ) -> None:
+        _check_attention(attention, window_size, max_length)
+
         def within_windows(stride: int) -> ConvAttention:
             adaptive = attention == "adaptive"
             return WindowAttention(width, num_heads, window_size, stride, adaptive=adaptive)
@@ -167,7 +171,6 @@ class LoCoDetector(TwoStreamDetector):
         absent_classes: Sequence[int] = (),
         modalities: Modalities = "both",
     ) -> None:
-        _check_attention(attention, window_size, max_length)
         if regression_ranges and not pyramid:
             regression_ranges = [(regression_ranges[0][0], regression_ranges[-1][1])]
         super().__init__(
@@ -186,11 +189,12 @@ class LoCoDetector(TwoStreamDetector):
         )
         num_levels, fused = len(self.strides), self.fused_width
         sizes = (self.streams, width, num_heads, num_levels, drop_path)
-        self.pyramid = (
-            PerceptionPyramid(*sizes, attention=attention, window_size=window_size)
-            if pyramid
-            else CrossModalPyramid(*sizes, interaction=False)
-        )
+        if pyramid:
+            self.pyramid = PerceptionPyramid(
+                *sizes, attention=attention, window_size=window_size, max_length=max_length
+            )
+        else:
+            self.pyramid = CrossModalPyramid(*sizes, interaction=False)
         self.neck = FusionDecoder(fused, num_heads, num_decoder_blocks, drop_path)
         self.heads = DetectionHeads(
             fused, head_width, num_classes, num_levels, prior=prior, absent_classes=absent_classes

@@ -30,7 +30,7 @@ class AdaptiveAttention(nn.Module):
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        if width % num_heads:
+        if num_heads < 1 or width % num_heads:
             raise InputError(
                 f"Expected the heads of the alignment to divide `width`, got {num_heads} heads and "
                 f"width {width}; change the width."

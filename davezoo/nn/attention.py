@@ -49,7 +49,7 @@ class ConvAttention(nn.Module):
 
     def __init__(self, width: int, num_heads: int, stride: int = 1) -> None:
         super().__init__()
-        if width % num_heads:
+        if num_heads < 1 or width % num_heads:
             raise InputError(
                 f"Expected `num_heads` to divide `width`, got {num_heads} heads and width {width}; "
                 "change one of them."

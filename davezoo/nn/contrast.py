@@ -146,7 +146,8 @@ class TokenLosses(nn.Module):
             `token_targets.published_targets`. Has no meaning for the paper's objective.
 
     Raises:
-        InputError: if the objective is unknown or lacks the published token grid.
+        InputError: if the objective is unknown or lacks the published token grid, or if a weight is
+            negative.
     """
 
     def __init__(
@@ -177,9 +178,16 @@ class TokenLosses(nn.Module):
         self.objective = objective
         self.published_token_grid = published_token_grid
         weights = {"score": score_weight, "category": category_weight}
+        between_streams = {"inter": inter_weight, "intra": intra_weight}
+        for name, weight in (weights | between_streams).items():
+            if not weight >= 0:
+                raise InputError(
+                    f"Expected `{name}_weight` to be at least 0, got {weight}; choose 0 to leave "
+                    "this loss out."
+                )
         scales = []
         if len(self.streams) == 2:
-            weights |= {"inter": inter_weight, "intra": intra_weight}
+            weights |= between_streams
             scales = ["inter", *(self.streams if objective == "published" else ["intra"])]
         self.weights = {name: weight for name, weight in weights.items() if weight}
         # Of the contrast between videos and within them; the published code has one per anchor.

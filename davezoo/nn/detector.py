@@ -61,6 +61,12 @@ class Detector(nn.Module, ABC):
                 f"Expected `regression_ranges` to have one entry a level, got "
                 f"{len(regression_ranges)} for {len(strides)} levels; add or remove ranges."
             )
+        for low, high in regression_ranges:
+            if not 0 <= low < high:
+                raise InputError(
+                    "Expected each of `regression_ranges` to be two increasing distances of at "
+                    f"least 0, got ({low}, {high}); give the smaller one first."
+                )
         if num_classes < 1:
             raise InputError(
                 f"Expected `num_classes` to be at least 1, got {num_classes}; "
@@ -104,7 +110,7 @@ class Detector(nn.Module, ABC):
             Logits, offsets and masks of every level, and named intermediates.
 
         Raises:
-            ValueError: if widths, lengths or the multiple do not fit.
+            InputError: if widths, lengths or the multiple do not fit.
         """
 
     def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
@@ -127,40 +133,50 @@ class Detector(nn.Module, ABC):
             `max_length` if that is fixed.
 
         Raises:
-            ValueError: naming the remedy, if the input does not fit this detector.
+            InputError: naming the remedy, if the input does not fit this detector.
         """
         given = {"visual": visual, "audio": audio}
         streams = {name: given[name] for name in self.streams}
         for name, x in streams.items():
             if x.ndim != 3 or x.shape[1] != self.widths[name]:
-                raise ValueError(
+                raise InputError(
                     f"Expected `{name}` to be (B, {self.widths[name]}, T), got {tuple(x.shape)}; "
                     f"this detector was built for {name} features of that width."
                 )
             if x.shape[::2] != mask.shape:
-                raise ValueError(
+                raise InputError(
                     f"Expected `{name}` and `mask` to agree in B and T, got {tuple(x.shape)} and "
                     f"{tuple(mask.shape)}; cut or pad them to one length."
                 )
         num_steps = mask.shape[1]
         if num_steps % self.strides[-1]:
-            raise ValueError(
+            raise InputError(
                 f"Expected T to be a multiple of the coarsest stride {self.strides[-1]}, got "
                 f"{num_steps}; pad the batch (EventDataModule's `length_multiple`)."
             )
-        missing = 0
-        if self.fixed_length:
-            missing = self.max_length - num_steps
-            if missing < 0:
-                raise InputError(
-                    f"Expected T to be at most {self.max_length}, the length in the weights of "
-                    f"{type(self).__name__}, got {num_steps}; cut longer videos into pieces, or "
-                    "train with a larger `max_length` or with `length_free`."
-                )
+        self.check_length("T", num_steps)
+        missing = self.max_length - num_steps if self.fixed_length else 0
         streams = {
             name: F.pad(x.transpose(1, 2), (0, 0, 0, missing)) for name, x in streams.items()
         }
         return streams, F.pad(mask, (0, missing))
+
+    def check_length(self, name: str, num_steps: int) -> None:
+        """Refuse what is too long for weights of a fixed length.
+
+        Args:
+            name: what is so long, for the message.
+            num_steps: how long it is.
+
+        Raises:
+            InputError: naming the remedy.
+        """
+        if self.fixed_length and num_steps > self.max_length:
+            raise InputError(
+                f"Expected {name} to be at most {self.max_length}, the length in the weights of "
+                f"{type(self).__name__}, got {num_steps}; cut longer videos into pieces, or "
+                "train with a larger `max_length` or with `length_free`."
+            )
 
     def check_batching(self, length_multiple: int, max_length: int) -> None:
         """Refuse the settings of a data module whose batches this detector cannot take.

@@ -73,7 +73,7 @@ class MaxSigmoidGate(nn.Module):
 
     def __init__(self, width: int, guide_width: int, num_heads: int, steps: int | None) -> None:
         super().__init__()
-        if width % num_heads:
+        if num_heads < 1 or width % num_heads:
             raise InputError(
                 f"Expected `width` to be a multiple of {2 * num_heads}, twice the heads of the "
                 f"max-sigmoid gates, got {2 * width}; change it."

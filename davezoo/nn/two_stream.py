@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from davezoo.errors import InputError
 from davezoo.nn.correspondence import Correspondence, CorrespondenceCorrection
 from davezoo.nn.detector import Detector, Modalities
 from davezoo.nn.encoder import TwoStreamEncoder
@@ -65,6 +66,12 @@ class TwoStreamDetector(Detector):
         correspondence: Correspondence = "none",
         correspondence_weight: float = 0.1,
     ) -> None:
+        if not correspondence_weight >= 0:
+            raise InputError(
+                f"Expected `correspondence_weight` to be at least 0, got {correspondence_weight}; "
+                "a negative weight drives the modalities apart, choose correspondence=none for no "
+                "such loss."
+            )
         strides = [2**level for level in range(len(regression_ranges))]
         super().__init__(
             visual_width,
@@ -110,7 +117,12 @@ class TwoStreamDetector(Detector):
         return Predictions(logits, offsets, masks, features)
 
     def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
-        """Return `loss_correspondence` if it is built; see `CorrespondenceCorrection`."""
+        """Return `loss_correspondence` if it is built; see `CorrespondenceCorrection`.
+
+        It is part of `val/loss`, too. Each step is told from all others of the batch, so its value
+        grows with their number: compare `val/loss` only between runs of the same
+        `eval_batch_size`.
+        """
         del batch
         if self.correspondence is None:
             return {}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from davezoo.annotations import AnnotationError
 from davezoo.data import EventDataModule, Simulation
@@ -280,6 +281,28 @@ def test_features_in_subfolders(folder):
         visual_files=["rgb/{video}.npy", "flow/{video}.npy"], audio_files=["vggish/{video}.npy"]
     )
     assert dataset[0].visual.shape == (5, 40)
+
+
+def test_longest_video_to_evaluate(folder):
+    folder.add("a", steps=90)
+    folder.add("b", steps=30)
+    folder.add("v", steps=50, audio_steps=46, subset="validation")
+    folder.add("w", steps=45, subset="validation")
+    folder.add("t", steps=60, subset="test")
+    folder.add("damaged", steps=70, subset="test")
+    folder.path("damaged", "vggish").write_bytes(b"")
+    splits = {"val_split": "validation", "test_split": "test", "predict_split": "train"}
+    datamodule = folder.open(skip_unreadable=True, **splits)
+    datamodule.setup("fit")
+    assert datamodule.longest_video("fit") == ("v", 46)  # training crops what is longer
+    with pytest.warns(UserWarning, match="1 of 2 videos"):
+        datamodule.setup("test")
+    assert datamodule.longest_video("fit") == ("t", 60)
+    datamodule.setup("predict")
+    found = {stage: datamodule.longest_video(stage) for stage in ("validate", "test", "predict")}
+    assert found == {"validate": ("v", 46), "test": ("t", 60), "predict": ("a", 90)}
+    assert datamodule.longest_video(TrainerFn.TESTING) == ("t", 60)
+    assert datamodule.longest_video(TrainerFn.FITTING) == ("t", 60)
 
 
 def test_wrong_width_shows_in_setup(folder):

@@ -205,6 +205,12 @@ def test_exception_of_settings(change: dict[str, object], message: str) -> None:
         LoCo(**{**settings, "width": 16, **change})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("window_size", [7, 8, 512])
+def test_without_a_pyramid_windows_change_nothing(window_size: int) -> None:
+    plain, other = build("LoCo base"), build("LoCo base", window_size=window_size)
+    assert plain.detector.state_dict().keys() == other.detector.state_dict().keys()
+
+
 def test_gradient_reaches_every_parameter() -> None:
     """In videos so long that a step of the coarsest level has others to choose from."""
     model = build_strong("LoCo").train()

@@ -173,6 +173,7 @@ def test_start_is_the_published_one():
             assert (x == (0 if name.endswith("bias") else 1)).all(), name
 
 
-def test_heads_that_do_not_divide_the_width():
-    with pytest.raises(ValueError, match="8 heads and width 20; change the width"):
-        AdaptiveAlignment({"visual": 3}, 20, max_length=8, length_multiple=4)
+@pytest.mark.parametrize("heads", [8, 0, -2])
+def test_heads_that_do_not_divide_the_width(heads):
+    with pytest.raises(ValueError, match=f"{heads} heads and width 20; change the width"):
+        AdaptiveAlignment({"visual": 3}, 20, max_length=8, length_multiple=4, num_heads=heads)

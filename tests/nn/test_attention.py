@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
 from tests.nn.plain import plain_block, randomise, run_plain
 
@@ -109,9 +110,11 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda a, b: block(a, b, mask, mask), (x, y))
 
 
-def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match=r"Expected `num_heads` to divide `width`, got 3 .* 8"):
-        ConvAttention(8, 3)
+@pytest.mark.parametrize("heads", [3, 0, -2])
+def test_heads_must_divide_the_width(heads):
+    message = rf"Expected `num_heads` to divide `width`, got {heads} heads and width 8"
+    with pytest.raises(InputError, match=message):
+        ConvAttention(8, heads)
 
 
 def test_biases_start_at_zero():

@@ -240,6 +240,10 @@ def test_no_shape_depends_on_the_data(objective):
     [
         ({"objective": "both"}, "Expected `objective` to be one of"),
         ({"objective": "paper", "published_token_grid": True}, "Expected `published_token_grid`"),
+        ({"inter_weight": -1}, "`inter_weight` to be at least 0, got -1; choose 0"),
+        ({"intra_weight": -0.5}, "`intra_weight` to be at least 0, got -0.5"),
+        ({"score_weight": float("nan")}, "`score_weight` to be at least 0, got nan"),
+        ({"category_weight": -1}, "`category_weight` to be at least 0, got -1"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from davezoo.errors import InputError
 from davezoo.nn.detector import Detector
 from davezoo.structures import Predictions
 from tests.nn.tiny import TinyDetector
@@ -26,6 +27,12 @@ def test_settings_are_kept():
     [
         ({"strides": []}, r"`regression_ranges` to have one entry a level, got 2 for 0 levels"),
         ({"regression_ranges": [(0, 4)]}, r"`regression_ranges` .* got 1 for 2 levels"),
+        (
+            {"regression_ranges": [(8, 4), (4, 8)]},
+            r"increasing distances .* got \(8, 4\); give the",
+        ),
+        ({"regression_ranges": [(0, 4), (4, 4)]}, r"increasing distances .* got \(4, 4\)"),
+        ({"regression_ranges": [(-1, 4), (4, 8)]}, r"of at least 0, got \(-1, 4\)"),
         ({"num_classes": 0}, r"`num_classes` to be at least 1, got 0"),
         ({"max_length": 7}, r"`max_length` to be a multiple of the coarsest stride 2, got 7"),
         ({"modalities": "text"}, r"`modalities` to be one of .*'visual'\], got 'text'; choose one"),
@@ -52,7 +59,7 @@ def test_settings_that_contradict(changes, message):
 )
 def test_inputs_that_do_not_fit(visual, audio, mask, message):
     detector = TinyDetector()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):  # shown alone by the command line
         detector(torch.zeros(visual), torch.zeros(audio), torch.ones(mask, dtype=torch.bool))
 
 
@@ -79,6 +86,16 @@ def test_data_that_do_not_fit(fixed, batching, message):
     detector.fixed_length = fixed
     with pytest.raises(ValueError, match=message):
         detector.check_batching(*batching)
+
+
+def test_videos_that_are_too_long():
+    detector = TinyDetector()
+    detector.check_length("the steps of video 'v'", 9)
+    detector.fixed_length = True
+    detector.check_length("the steps of video 'v'", 8)
+    message = r"Expected the steps of video 'v' to be at most 8, .* got 9; .* with a larger `max_le"
+    with pytest.raises(InputError, match=message):
+        detector.check_length("the steps of video 'v'", 9)
 
 
 def test_data_that_fit():

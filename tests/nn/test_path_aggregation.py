@@ -105,6 +105,8 @@ def test_gate_without_a_valid_step_is_its_bias():
 def test_gate_refuses_heads_that_do_not_divide():
     with pytest.raises(ValueError, match=r"multiple of 16, .* got 24; change it"):
         GuidedFusion(24, 8, None)
+    with pytest.raises(ValueError, match=r"heads of the max-sigmoid gates"):
+        MaxSigmoidGate(8, 6, 0, None)
 
 
 # Pooling -----------------------------------------------------------------------------------------

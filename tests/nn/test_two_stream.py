@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from davezoo.errors import InputError
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.pyramid import CrossModalPyramid
 from davezoo.nn.two_stream import TwoStreamDetector
@@ -52,6 +53,13 @@ def test_neck_stands_between_pyramid_and_heads():
     for name in ("visual", "audio"):
         torch.testing.assert_close(doubled.features["levels"][name], plain.features["levels"][name])
     assert not torch.allclose(doubled.logits[0], plain.logits[0])
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan")])
+def test_weight_of_the_correspondence_is_not_negative(weight):
+    with pytest.raises(InputError, match=f"at least 0, got {weight}; .*correspondence=none"):
+        make(correspondence="diagonal", correspondence_weight=weight)
+    assert make(correspondence="diagonal", correspondence_weight=0.0).correspondence is not None
 
 
 def test_fixed_length_is_a_matter_of_the_subclass():

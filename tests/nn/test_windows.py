@@ -301,3 +301,8 @@ def test_bfloat16_keeps_positions():
 def test_exception_of_the_window_size(window_size):
     with pytest.raises(ValueError, match=rf"even number of steps, got {window_size}; .* choose 4"):
         WindowAttention(8, 2, window_size)
+
+
+def test_no_heads():
+    with pytest.raises(ValueError, match="`num_heads` to divide `width`, got 0 heads"):
+        WindowAttention(8, 0, 4)
