@@ -25,6 +25,7 @@ from davezoo.nn.dependency import DependencyBlock
 from davezoo.nn.detector import Modalities
 from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, GranularityNeck
 from davezoo.nn.heads import DetectionHeads
+from davezoo.nn.layers import zero_bias_linear
 from davezoo.nn.pyramid import CrossModalPyramid, partner_of
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
 from davezoo.structures import ONE_PEACE_GRID, FeatureGrid
@@ -49,8 +50,7 @@ class TemporalGate(nn.Module):
         self.norm_x = nn.LayerNorm(width)
         self.norm_y = nn.LayerNorm(width)
         self.attention = ConvAttention(width, num_heads, stride)
-        self.to_gate = nn.Linear(width, 1)
-        nn.init.zeros_(self.to_gate.bias)
+        self.to_gate = zero_bias_linear(width, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return gates in (0, 1), (B, T / stride, 1), from (B, T, C).

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from davezoo.nn.alignment import AdaptiveAlignment, linear
-from davezoo.nn.contrast import Objective, TokenLosses
+from davezoo.nn.alignment import AdaptiveAlignment, trunc_normal_linear
+from davezoo.nn.contrast import ContrastRule, TokenLosses
 from davezoo.nn.detector import Detector, Modalities
 from davezoo.nn.encoder import TwoStreamEncoder
 from davezoo.nn.heads import DetectionHeads
@@ -89,7 +89,7 @@ class DELDetector(Detector):
         intra_weight: float = 1.0,
         score_weight: float = 0.001,
         category_weight: float = 0.001,
-        objective: Objective = "published",
+        objective: ContrastRule = "published",
         published_token_grid: bool = False,
         drop_path: float = 0.1,
         prior: float = 0.01,
@@ -147,7 +147,7 @@ class DELDetector(Detector):
         )
         self.scores = nn.ModuleDict({name: nn.Linear(width, 1) for name in self.streams})
         self.categories = nn.ModuleDict(
-            {name: linear(width, self.num_classes) for name in self.streams}
+            {name: trunc_normal_linear(width, self.num_classes) for name in self.streams}
         )
 
     def _build_encoder(self, width: int, num_heads: int, num_blocks: int, drop_path: float) -> None:
@@ -261,7 +261,7 @@ class DEL(EventLocalizer):
         intra_weight: float = 1.0,
         score_weight: float = 0.001,
         category_weight: float = 0.001,
-        objective: Objective = "published",
+        objective: ContrastRule = "published",
         published_token_grid: bool = False,
         drop_path: float = 0.1,
         prior: float = 0.01,

@@ -36,7 +36,9 @@ class AdaptiveAttention(nn.Module):
                 f"width {width}; change the width."
             )
         self.num_heads = num_heads
-        self.query, self.key, self.value, self.out = (linear(width, width) for _ in range(4))
+        self.query, self.key, self.value, self.out = (
+            trunc_normal_linear(width, width) for _ in range(4)
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Mix (M, B, 1 + T, C), the M streams one after the other, each behind its summary vector.
@@ -87,9 +89,9 @@ class AlignmentLayer(nn.Module):
             {
                 name: nn.Sequential(
                     nn.LayerNorm(width),
-                    linear(width, 4 * width),
+                    trunc_normal_linear(width, 4 * width),
                     nn.GELU(),
-                    linear(4 * width, width),
+                    trunc_normal_linear(4 * width, width),
                 )
                 for name in streams
             }
@@ -139,11 +141,15 @@ class AdaptiveAlignment(nn.Module):
         self.attend = attend
         self.length_free = length_free
         self.num_repeats = num_layers if share_layers else 1
-        self.projections = nn.ModuleDict({name: linear(widths[name], width) for name in streams})
+        self.projections = nn.ModuleDict(
+            {name: trunc_normal_linear(widths[name], width) for name in streams}
+        )
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in streams})
         self.outs = nn.ModuleDict(
             {
-                name: nn.Sequential(linear(width, width), nn.ReLU(), nn.LayerNorm(width))
+                name: nn.Sequential(
+                    trunc_normal_linear(width, width), nn.ReLU(), nn.LayerNorm(width)
+                )
                 for name in streams
             }
         )
@@ -206,7 +212,7 @@ def _rows(streams: list[str], num_rows: int, width: int) -> nn.ParameterDict:
     )
 
 
-def linear(in_width: int, out_width: int) -> nn.Linear:
+def trunc_normal_linear(in_width: int, out_width: int) -> nn.Linear:
     """Return a linear layer that starts as the published alignment has them."""
     layer = nn.Linear(in_width, out_width)
     nn.init.trunc_normal_(layer.weight, std=0.02)

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.layers import DepthwiseConv, ScaledResidual
+from davezoo.nn.layers import DepthwiseConv, ScaledResidual, zero_bias_linear
 
 
 class _Projection(nn.Module):
@@ -25,8 +25,7 @@ class _Projection(nn.Module):
         super().__init__()
         self.conv = DepthwiseConv(width, stride)
         self.norm = nn.LayerNorm(width)
-        self.linear = nn.Linear(width, width)
-        nn.init.zeros_(self.linear.bias)
+        self.linear = zero_bias_linear(width, width)
 
     def forward(
         self, x: Tensor, content_mask: Tensor | None = None, lengths: Sequence[int] | None = None
@@ -58,8 +57,7 @@ class ConvAttention(nn.Module):
         self.query = _Projection(width, stride)
         self.key = _Projection(width, stride)
         self.value = _Projection(width, stride)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_bias_linear(width, width)
 
     def forward(
         self,
@@ -151,10 +149,9 @@ class ConvAttentionBlock(nn.Module):
         self.attention = attention or ConvAttention(width, num_heads, stride)
         self.norm_mlp = nn.LayerNorm(width)
         inner = mlp_ratio * width if mlp_width is None else mlp_width
-        hidden, out = nn.Linear(width, inner), nn.Linear(inner, width)
-        nn.init.zeros_(hidden.bias)
-        nn.init.zeros_(out.bias)
-        self.mlp = nn.Sequential(hidden, nn.GELU(), out)
+        self.mlp = nn.Sequential(
+            zero_bias_linear(width, inner), nn.GELU(), zero_bias_linear(inner, width)
+        )
         self.add_attention = ScaledResidual(width, drop_path)
         self.add_mlp = ScaledResidual(width, drop_path)
 

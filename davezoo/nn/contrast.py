@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
+from davezoo.nn.layers import without_autocast
 from davezoo.nn.token_targets import (
     Negatives,
     class_members,
@@ -26,7 +27,7 @@ from davezoo.nn.token_targets import (
 )
 from davezoo.ops.losses import sigmoid_focal_loss
 
-Objective = Literal["published", "paper"]
+ContrastRule = Literal["published", "paper"]
 
 _LOG_SCALE = math.log(1 / 0.07)  # where every temperature starts: at 0.07
 _MOST_LOG_SCALE = math.log(100)  # paper: temperatures stay between 0.01 and 1
@@ -159,13 +160,13 @@ class TokenLosses(nn.Module):
         intra_weight: float = 1.0,
         score_weight: float = 0.001,
         category_weight: float = 0.001,
-        objective: Objective = "published",
+        objective: ContrastRule = "published",
         published_token_grid: bool = False,
     ) -> None:
         super().__init__()
-        if objective not in get_args(Objective):
+        if objective not in get_args(ContrastRule):
             raise InputError(
-                f"Expected `objective` to be one of {list(get_args(Objective))}, got "
+                f"Expected `objective` to be one of {list(get_args(ContrastRule))}, got "
                 f"{objective!r}; choose one."
             )
         if objective == "paper" and published_token_grid:
@@ -217,9 +218,7 @@ class TokenLosses(nn.Module):
             }
             for name in self.streams
         }
-        device = segments.device.type
-        known = device if torch.amp.is_autocast_available(device) else "cpu"  # unknown: meta
-        with torch.autocast(known, enabled=False):
+        with without_autocast(segments):
             find = self._published if self.objective == "published" else self._paper
             losses = find(streams, features["mask"], segments.float(), labels)
         return {f"loss_{name}": weight * losses[name] for name, weight in self.weights.items()}

@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
+from davezoo.nn.layers import without_autocast
 
 Objective = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagonal"]
 Correspondence = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagonal", "none"]
@@ -72,8 +73,7 @@ class CorrespondenceCorrection(nn.Module):
             mask: valid steps, (B, T).
         """
         self._keep_within_limits()
-        device = "cpu" if mask.device.type == "meta" else mask.device.type  # meta has no autocast
-        with torch.autocast(device, enabled=False):
+        with without_autocast(mask):
             visual, audio = (self._project(name, streams[name]) for name in ("visual", "audio"))
             visual = visual / self.log_temperature.float().exp()
             similarity = visual.flatten(0, 1) @ audio.flatten(0, 1).T  # (B T, B T)

@@ -17,13 +17,7 @@ from torch import Tensor, nn
 
 from davezoo.nn.attention import ConvAttentionBlock
 from davezoo.nn.dependency import DependencyBlock
-from davezoo.nn.layers import TemporalConv
-
-
-def _linear(in_width: int, out_width: int) -> nn.Linear:
-    layer = nn.Linear(in_width, out_width)
-    nn.init.zeros_(layer.bias)
-    return layer
+from davezoo.nn.layers import TemporalConv, zero_bias_linear
 
 
 class CoarseToFine(nn.Module):
@@ -42,7 +36,9 @@ class CoarseToFine(nn.Module):
         super().__init__()
         self.length_free = lengths is None
         steps = [] if lengths is None else list(lengths)
-        self.linears = nn.ModuleList(_linear(coarse, fine) for fine, coarse in pairwise(steps))
+        self.linears = nn.ModuleList(
+            zero_bias_linear(coarse, fine) for fine, coarse in pairwise(steps)
+        )
         self.block = ConvAttentionBlock(width, num_heads, drop_path=drop_path)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
@@ -116,7 +112,9 @@ class ChannelBranch(nn.Module):
             ConvAttentionBlock(steps, 1, mlp_width=inner_width, drop_path=drop_path)
             for steps in lengths
         )
-        self.linears = nn.ModuleList(_linear(steps, num_classes * steps) for steps in lengths)
+        self.linears = nn.ModuleList(
+            zero_bias_linear(steps, num_classes * steps) for steps in lengths
+        )
 
     def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[Tensor]:
         """Return features of each class, (B, T_l, K, `inner_width`) a level.

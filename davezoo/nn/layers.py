@@ -14,6 +14,23 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself use
 from torch import Tensor, nn
 
 
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Return a context in which the operations on the device of a tensor keep their dtype.
+
+    For sums of many terms, which half precision would spoil. The meta device knows no autocast.
+    """
+    device = x.device.type
+    known = device if torch.amp.is_autocast_available(device) else "cpu"
+    return torch.autocast(known, enabled=False)
+
+
+def zero_bias_linear(in_width: int, out_width: int) -> nn.Linear:
+    """Return a linear layer whose bias starts at zero."""
+    layer = nn.Linear(in_width, out_width)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def _previous(x: Tensor) -> Tensor:
     """Return at each step the step before it, zero at the first."""
     return F.pad(x, (0, 0, 1, -1))

@@ -16,16 +16,10 @@ from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention
-from davezoo.nn.layers import DepthwiseConv, TemporalConv
+from davezoo.nn.layers import DepthwiseConv, TemporalConv, zero_bias_linear
 
 NUM_BINS = 4  # of each pooled level
 NUM_POOLED_LEVELS = 3  # the finest ones
-
-
-def _linear(in_width: int, out_width: int) -> nn.Linear:
-    layer = nn.Linear(in_width, out_width)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class StridedPyramid(nn.Module):
@@ -80,7 +74,7 @@ class MaxSigmoidGate(nn.Module):
             )
         self.num_heads = num_heads
         self.over_steps = steps is None
-        self.describe = _linear(guide_width if steps is None else steps, width)
+        self.describe = zero_bias_linear(guide_width if steps is None else steps, width)
         self.bias = nn.Parameter(torch.zeros(num_heads))
         self.conv = TemporalConv(width, width, bias=True)
 
@@ -129,10 +123,10 @@ class GuidedFusion(nn.Module):
     ) -> None:
         super().__init__()
         half = width // 2
-        self.split = _linear(2 * width, width)
+        self.split = zero_bias_linear(2 * width, width)
         self.gate = MaxSigmoidGate(half, width, num_gate_heads, steps)
         self.attentions = nn.ModuleList(ConvAttention(half, num_heads) for _ in range(3))
-        self.merge = _linear(6 * half, width)
+        self.merge = zero_bias_linear(6 * half, width)
 
     def forward(self, x: Tensor, mask: Tensor, guide: Tensor, guide_mask: Tensor) -> Tensor:
         """Fuse (N, T_l, 2 C), two levels side by side, to (N, T_l, C); see `MaxSigmoidGate`."""
@@ -163,7 +157,7 @@ class GuideUpdate(nn.Module):
         super().__init__()
         self.num_pooled = min(NUM_POOLED_LEVELS, num_levels)
         num_tokens = NUM_BINS * self.num_pooled
-        self.stretch = None if steps is None else _linear(num_tokens, steps)
+        self.stretch = None if steps is None else zero_bias_linear(num_tokens, steps)
         self.attention = ConvAttention(width, num_heads)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor], guide: Tensor) -> Tensor:

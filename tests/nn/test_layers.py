@@ -7,7 +7,14 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from davezoo.nn.layers import DepthwiseConv, ScaledResidual, SinusoidalPositions, TemporalConv
+from davezoo.nn.layers import (
+    DepthwiseConv,
+    ScaledResidual,
+    SinusoidalPositions,
+    TemporalConv,
+    without_autocast,
+    zero_bias_linear,
+)
 
 WIDTHS = st.integers(1, 6)
 
@@ -148,6 +155,30 @@ def test_no_path_is_dropped(drop_path, training):
 
 def test_initial_scale():
     assert ScaledResidual(3).scale.tolist() == pytest.approx([1e-4] * 3)
+
+
+# Small helpers -----------------------------------------------------------------------------------
+
+
+def test_zero_bias_keeps_the_weights_of_a_linear_layer():
+    layers = []
+    for make in (zero_bias_linear, torch.nn.Linear):
+        torch.manual_seed(0)
+        layers.append(make(3, 2))
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert not layers[0].bias.any()
+    assert layers[1].bias.all()
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_nothing_is_rounded_without_autocast(device):
+    x = torch.ones(2, 2, device=device)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = torch.ones(2, 2) @ torch.ones(2, 2)
+        with without_autocast(x):
+            kept = x @ x
+    assert rounded.dtype == torch.bfloat16
+    assert kept.dtype == torch.float32
 
 
 # SinusoidalPositions -----------------------------------------------------------------------------
