@@ -96,6 +96,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "DEL without PAN": ("DEL", "path_aggregation=false"),
     "DEL, audio only": ("DEL", "modalities=audio"),
     "DEL, visual only": ("DEL", "modalities=visual"),
+    "DEL without PAN, audio only": ("DEL", "path_aggregation=false", "modalities=audio"),
+    "DEL without PAN, visual only": ("DEL", "path_aggregation=false", "modalities=visual"),
 }
 
 
