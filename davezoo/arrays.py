@@ -70,7 +70,6 @@ def batch_of_arrays(
         else torch.zeros(1, widths[name], padded)
         for name in ("visual", "audio")
     )
-    end = ((num_steps - 1) * grid.stride + grid.window) / grid.fps
     return Batch(
         visual=visual,
         audio=audio,
@@ -78,7 +77,7 @@ def batch_of_arrays(
         segments=torch.zeros(1, 1, 2),
         labels=torch.full((1, 1), -1),
         video_ids=["video"],
-        durations=[end if duration is None else duration],
+        durations=[grid.end(num_steps) if duration is None else duration],
         grids=[grid],
     )
 

@@ -42,6 +42,18 @@ class FeatureGrid:
         """Convert grid steps to seconds; nothing is rounded or clipped."""
         return (steps * self.stride + 0.5 * self.window) / self.fps
 
+    def end(self, num_steps: int) -> float:
+        """Return the second at which the last of `num_steps` feature windows ends."""
+        return ((num_steps - 1) * self.stride + self.window) / self.fps
+
+    def resized(self, num_steps: int, new_num_steps: int) -> FeatureGrid:
+        """Return the grid of features that are stretched or squeezed in time to another length.
+
+        The new steps divide what the old windows cover into equal parts, and lie in their middle.
+        """
+        stride = self.end(num_steps) * self.fps / new_num_steps
+        return replace(self, stride=stride, window=stride)
+
 
 # Of the features of UnAV-100 that are published: I3D with VGGish, and ONE-PEACE.
 UNAV100_GRID = FeatureGrid(fps=25, stride=8, window=24)
@@ -100,6 +112,8 @@ class Batch:
         video_ids: one id a video.
         durations: seconds of each video; detections are clipped to them.
         grids: the feature grid of each video.
+        audio_mask: True on the steps that have sound, (B, T), nowhere in a video without an audio
+            track; None where every video has one on all its steps.
     """
 
     visual: Tensor
@@ -110,6 +124,7 @@ class Batch:
     video_ids: list[str]
     durations: list[float]
     grids: list[FeatureGrid]
+    audio_mask: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """Move every tensor as `Tensor.to` does."""

@@ -23,10 +23,10 @@ ALLOWED = {
     "evaluation": {"annotations"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {"annotations", "structures"},  # the type `Events` alone
-    "data": {"annotations", "structures", "ops.padding"},
+    "data": {"annotations", "structures", "ops.padding", "ops.resampling"},
     "schedules": set(),
     "callbacks": {"structures"},
-    "arrays": {"structures", "ops.padding"},
+    "arrays": {"structures", "ops.padding", "ops.resampling"},
     "task": {
         "arrays",
         "structures",

@@ -75,10 +75,11 @@ def batch():
         video_ids=["a", "b"],
         durations=[1.5, 2.0],
         grids=[UNAV100, UNAV100],
+        audio_mask=torch.tensor([[True] * 4, [False] * 4]),
     )
 
 
-TENSORS = ("visual", "audio", "mask", "segments", "labels")
+TENSORS = ("visual", "audio", "mask", "segments", "labels", "audio_mask")
 
 
 def test_batch_moves_every_tensor_and_keeps_the_rest(batch):

@@ -170,7 +170,7 @@ class EventDataset(Dataset[Sample]):
             )
         duration = self.durations[index]
         if math.isnan(duration):  # then the video ends with its last feature window
-            duration = ((num_steps - 1) * self.grid.stride + self.grid.window) / self.grid.fps
+            duration = self.grid.end(num_steps)
         return Sample(
             visual=self._read(parts["visual"], start, length, video, "visual"),
             audio=self._read(parts["audio"], start, length, video, "audio"),

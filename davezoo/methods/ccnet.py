@@ -107,12 +107,11 @@ class ConsistentPyramid(CrossModalPyramid):
     def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Return the modalities of a level from those of the level before; see the base."""
         new = super().step(level, streams, mask)
-        gates = {name: self._gate(name, level)(streams[name], mask) for name in self.gates}
+        gates = {
+            name: self.gates.get_submodule(f"{name}.{level}")(streams[name], mask)
+            for name in self.gates
+        }
         return {name: x * (1 + partner_of(name, gates)) if gates else x for name, x in new.items()}
-
-    def _gate(self, name: str, level: int) -> nn.Module:
-        gate: nn.Module = self.gates[name][level]  # type: ignore[index]
-        return gate
 
 
 class CCNetDetector(TwoStreamDetector):

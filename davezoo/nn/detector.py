@@ -155,11 +155,12 @@ class Detector(nn.Module, ABC):
                 f"{num_steps}; pad the batch (EventDataModule's `length_multiple`)."
             )
         self.check_length("T", num_steps)
-        missing = self.max_length - num_steps if self.fixed_length else 0
-        streams = {
-            name: F.pad(x.transpose(1, 2), (0, 0, 0, missing)) for name, x in streams.items()
-        }
-        return streams, F.pad(mask, (0, missing))
+        streams = {name: x.transpose(1, 2) for name, x in streams.items()}
+        if self.fixed_length and num_steps < self.max_length:
+            missing = self.max_length - num_steps
+            streams = {name: F.pad(x, (0, 0, 0, missing)) for name, x in streams.items()}
+            mask = F.pad(mask, (0, missing))
+        return streams, mask
 
     def check_length(self, name: str, num_steps: int) -> None:
         """Refuse what is too long for weights of a fixed length.

@@ -106,6 +106,4 @@ class CrossModalPyramid(nn.Module):
 
     def block(self, name: str, level: int) -> nn.Module:
         """Return the block that makes a level of one modality."""
-        of_stream = self.blocks[name]
-        block: nn.Module = of_stream[level]  # type: ignore[index]
-        return block
+        return self.blocks.get_submodule(f"{name}.{level}")
