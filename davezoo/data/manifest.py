@@ -52,7 +52,7 @@ class SplitManifest:
     def notes(self) -> list[str]:
         """Return where the split falls short of what its annotations promise, a sentence each."""
         skipped = len(self.missing) + len(self.damaged)
-        of_split = f"of {self.videos:,} videos of {self.split}"
+        of_split = f"videos of {self.split}"
         counts = {
             f"{of_split} were skipped and count as missed.": skipped,
             f"{of_split} have no audio.": len(self.without_audio),
