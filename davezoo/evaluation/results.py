@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from davezoo.errors import InputError
-from davezoo.evaluation.json_files import read_json, write_json
+from davezoo.json_files import read_json, write_json
 
 
 class ResultError(InputError):
