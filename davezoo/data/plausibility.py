@@ -29,6 +29,7 @@ _MOST_SPREAD_OF_AUDIO = 0.2
 # Frame rates of 24 and 25, or a window more or less, differ by less than this.
 _LEAST_DEVIATION = 0.1
 _FEWEST_VIDEOS = 5
+_LEAST_VARIATION = 1.05  # of durations that differ: clips of 10 s are cut a little unevenly
 # Events of videos that end this many times later than the features were not written in seconds.
 _FRAMES_FACTOR = 5
 _VGGISH_HOP = 0.96
@@ -111,6 +112,8 @@ def explain_durations(
         grid: grid that the features are read with.
         own_fps: frame rate of each video where it stands in for that of the grid.
     """
+    if describe_one_length(steps, durations):
+        return ""
     fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
     seconds = ((steps - 1) * grid.stride + grid.window) / fps
     ratio = _constant_factor(seconds / durations, _MOST_SPREAD)
@@ -160,7 +163,7 @@ def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
     )
 
 
-def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
+def describe_one_length(steps: FloatArray, durations: FloatArray) -> str:
     """Say that features seem to be cut or stretched to one length, whatever the duration.
 
     Args:
@@ -169,13 +172,14 @@ def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
     """
     known = np.isfinite(steps) & np.isfinite(durations)
     steps, durations = steps[known], durations[known]
-    if len(steps) < _FEWEST_VIDEOS or np.ptp(steps) > 0 or steps[0] == 1:
+    if len(steps) < _FEWEST_VIDEOS:
         return ""
+    fewest, most = np.quantile(steps, [0.25, 0.75])
     shortest, longest = np.quantile(durations, [0.25, 0.75])
-    if longest < 1.2 * shortest:
+    if fewest < most or most == 1 or longest <= _LEAST_VARIATION * shortest:
         return ""
     return (
-        f"every video has {steps[0]:g} feature vectors, though the durations differ. Features that "
+        f"most videos have {most:g} feature vectors, though their durations differ. Features that "
         "were cut lack what follows; those that were stretched to one length lie at wrong seconds: "
         "use whole ones of constant stride, with `resize_to` if one length is wanted."
     )
