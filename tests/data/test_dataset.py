@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from davezoo.annotations import Annotations, read_annotations
-from davezoo.data.dataset import EventDataset
-from davezoo.data.features import FeatureError, FeatureLayout
+from davezoo.data import EventDataset, FeatureLayout
+from davezoo.data.features import FeatureError
 from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
