@@ -115,9 +115,12 @@ class AlignedStreams:
         if stream is None:
             return torch.zeros(self.layout.width(modality), length)
         if self.layout.resize_to is None:
-            return self._read_axis(stream, start, length).T
-        whole = resize(self._read_axis(stream, 0, self._num_read), self.layout.resize_to)
-        return whole[start : start + length].T
+            steps = self._read_axis(stream, start, length)
+        else:
+            whole = self._read_axis(stream, 0, self._num_read)
+            steps = resize(whole, self.layout.resize_to)[start : start + length]
+        # PyTorch turns a whole tensor faster than it copies a turned one into a part of a batch.
+        return steps.T.contiguous()
 
     def _read_axis(self, stream: Stream, start: int, length: int) -> Tensor:
         """Return the features of some steps before they are resized, (T, C)."""
