@@ -234,3 +234,36 @@ def test_action_needs_verb_and_noun(tmp_path):
     without = {key: value for key, value in EPIC.items() if key != "verb"}
     with pytest.raises(PredictionError, match=r"action of detection 0.*verb None, noun 7"):
         read_predictions(write(tmp_path / "p.json", {"v": [without]}), "action")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "", "0.5"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["segment", "label", "label_id", "score", "verb", "noun"]), inner
+        )
+    ),
+    max_leaves=10,
+)
+entries = st.fixed_dictionaries(
+    {
+        "segment": st.just([0, 1]) | st.lists(st.floats(), max_size=3) | json_values,
+        "score": st.floats(0, 1) | json_values,
+    },
+    optional=dict.fromkeys(("label", "label_id", "verb", "noun"), json_values),
+)
+results = st.dictionaries(st.sampled_from("vw"), st.lists(entries | json_values, max_size=3))
+
+
+@settings(max_examples=300, deadline=None)
+@given(results | json_values, st.sampled_from([None, "verb", "noun", "action"]))
+def test_any_json_is_a_table_or_refused(tmp_path_factory, content, labels):
+    path = write(tmp_path_factory.getbasetemp() / "any_predictions.json", content)
+    try:
+        table = read_predictions(path, labels)
+    except PredictionError:
+        return
+    assert np.isfinite(table.scores).all()
+    assert (table.segments[:, 0] <= table.segments[:, 1]).all()
+    assert {type(name) for name in table.class_names} <= {int, str}
