@@ -256,7 +256,7 @@ entries = st.fixed_dictionaries(
 results = st.dictionaries(st.sampled_from("vw"), st.lists(entries | json_values, max_size=3))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(results | json_values, st.sampled_from([None, "verb", "noun", "action"]))
 def test_any_json_is_a_table_or_refused(tmp_path_factory, content, labels):
     path = write(tmp_path_factory.getbasetemp() / "any_predictions.json", content)
