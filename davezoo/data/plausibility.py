@@ -112,9 +112,9 @@ def explain_durations(
         grid: grid that the features are read with.
         own_fps: frame rate of each video where it stands in for that of the grid.
     """
-    if describe_one_length(steps, durations):
-        return ""
     fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
+    if describe_one_length(steps, durations * fps):
+        return ""
     seconds = ((steps - 1) * grid.stride + grid.window) / fps
     ratio = _constant_factor(seconds / durations, _MOST_SPREAD)
     if ratio is None:
@@ -163,20 +163,21 @@ def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
     )
 
 
-def describe_one_length(steps: FloatArray, durations: FloatArray) -> str:
+def describe_one_length(steps: FloatArray, lengths: FloatArray) -> str:
     """Say that features seem to be cut or stretched to one length, whatever the duration.
 
     Args:
         steps: feature vectors of each video; NaN where unknown.
-        durations: annotated seconds of each video; NaN where unknown.
+        lengths: annotated length of each video, in seconds or in the frames that the steps count;
+            NaN where unknown.
     """
-    known = np.isfinite(steps) & np.isfinite(durations)
-    steps, durations = steps[known], durations[known]
+    known = np.isfinite(steps) & np.isfinite(lengths)
+    steps, lengths = steps[known], lengths[known]
     if len(steps) < _FEWEST_VIDEOS:
         return ""
     # On a time grid, whatever its stride, videos of as many vectors last equally long, up to one.
     longest = steps == steps.max()
-    low, median, high = np.quantile(durations[longest], [0.1, 0.5, 0.9])
+    low, median, high = np.quantile(lengths[longest], [0.1, 0.5, 0.9])
     one_step = median / steps.max()
     if longest.sum() < max(2, _LEAST_SHARE * len(steps)) or high - low <= 2 * one_step:
         return ""
