@@ -62,6 +62,19 @@ def test_chunks_have_the_points_of_the_whole() -> None:
     torch.testing.assert_close(found.logits[0][:, :48], first.logits[0][:, :48])
 
 
+@torch.inference_mode()
+def test_a_network_that_sees_less_than_half_the_overlap_answers_as_the_whole() -> None:
+    """Of every point, level and video, also a shorter one and one that ends at a border."""
+    whole, chunked = near_sighted(), near_sighted(chunk_length=64, chunk_overlap=48)
+    chunked.load_state_dict(whole.state_dict())
+    visual, audio, mask = long_video(200)
+    expected, found = (module(visual, audio, mask) for module in (whole, chunked))
+    assert_equal(found, expected)
+    short = near_sighted(chunk_length=64, chunk_overlap=0)
+    short.load_state_dict(whole.state_dict())
+    assert not torch.allclose(short(visual, audio, mask).logits[0], expected.logits[0], atol=1e-3)
+
+
 def test_training_reads_everything_at_once() -> None:
     module = model(chunk_length=32).train()
     assert module(*long_video(64)).features
