@@ -1,11 +1,15 @@
 """A model in use: videos in chunks; what a checkpoint says is tested in `test_checkpoints`."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from davezoo import CCNet, UnAV
 from davezoo.predictor import EventPredictor
 from davezoo.structures import Predictions
+from tests.test_arrays import make_batch
 from tests.test_task import model
 
 
@@ -115,3 +119,19 @@ def test_overlap_is_about_half_a_chunk() -> None:
 def test_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
         EventPredictor(None, [], None)  # type: ignore[abstract, arg-type]
+
+
+@pytest.mark.parametrize("num_steps", [40, 160])
+def test_a_video_without_sound(num_steps: int) -> None:
+    """In one piece and in chunks: no audio is what a mask without any step says."""
+    module = model(chunk_length=64).eval()
+    rng = np.random.default_rng(0)
+    visual, audio = rng.normal(size=(num_steps, 6)), rng.normal(size=(num_steps, 4))
+    batch = make_batch(visual, audio)
+    silent = replace(batch, audio_mask=torch.zeros_like(batch.mask))
+    with torch.inference_mode():
+        expected, loud = (module.detect(module(*b.inputs), b)[0] for b in (silent, batch))
+    found = module.predict(visual, None)
+    assert len(found) > 10
+    assert [event.score for event in found] == pytest.approx(expected.scores.tolist())
+    assert [event.score for event in found] != pytest.approx(loud.scores.tolist())
