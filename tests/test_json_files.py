@@ -3,7 +3,7 @@ import gzip
 
 import pytest
 
-from davezoo.json_files import read_json, write_json
+from davezoo.json_files import read_content, read_json, write_json
 
 
 def test_round_trip(tmp_path):
@@ -17,6 +17,20 @@ def test_gzip(tmp_path):
     path = tmp_path / "x.json.gz"
     path.write_bytes(gzip.compress(b"[1]"))
     assert read_json(path, ValueError) == [1]
+
+
+def test_gzip_by_name(tmp_path):
+    path = tmp_path / "x.json.gz"
+    write_json(path, [1])
+    assert gzip.decompress(path.read_bytes()) == b"[1]\n"
+    assert read_json(path, ValueError) == [1]
+
+
+def test_content(tmp_path):
+    (tmp_path / "x").write_bytes(b"ab")
+    (tmp_path / "y").write_bytes(gzip.compress(b"ab"))
+    assert read_content(tmp_path / "x", ValueError) == b"ab"
+    assert read_content(tmp_path / "y", ValueError) == b"ab"
 
 
 class _OwnError(ValueError):

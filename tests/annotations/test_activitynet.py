@@ -128,6 +128,19 @@ def test_unknown_split_lists_those_that_exist(write):
         read_annotations(path).split("val")
 
 
+def test_frame_rate_may_be_unknown(write):
+    path = write({"a": video(fps=29.97), "b": video(fps=None), "c": video()})
+    assert read_annotations(path).videos["fps"].fillna(0).tolist() == [29.97, 0, 0]
+
+
+def test_times_in_frames(write):
+    path = write({"a": video(event(100, 250), event(10, 200), duration=10, fps=25)})
+    with pytest.raises(
+        AnnotationError, match=r"file\.json to be seconds.*frame numbers at about 25"
+    ):
+        read_annotations(path)
+
+
 BAD_EVENTS = {
     "not an object": 3,
     "no segment": {"label": "dog"},
@@ -175,6 +188,9 @@ BAD_VIDEOS = {
     "duration nan": video(event(), duration=math.nan),
     "duration null": video(event(), duration=None),
     "duration absent": {"subset": "train", "annotations": [event()]},
+    "fps zero": video(event(), fps=0),
+    "fps text": video(event(), fps="25"),
+    "fps absurd": video(event(), fps=30000),
 }
 
 

@@ -134,7 +134,7 @@ BAD = {
     "wrong fps": ("video,start,end,label,fps\na,1,2,dog,0\n", r"`fps` in row 2 .*got '0'"),
     "frames": (
         "video,start,end,label,duration\na,30,60,dog,3\nb,300,600,cat,25\n",
-        r"x\.csv to be seconds.*in 2 of 2 videos.*like frame numbers at about 22",
+        r"x\.csv to be seconds.*2 of 2 events.*like frame numbers at about 22",
     ),
     "tsp region": (TSP + "a,1,2,dog,10,30,300,action\n", "'Action' or 'No action', got 'action'"),
     "tsp fps": (TSP + "a,1,2,dog,10,25,300,Action\n", r"`fps` in row 2 of .*got '25'"),
