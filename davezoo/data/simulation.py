@@ -118,7 +118,7 @@ def draw_annotations(simulation: Simulation) -> Annotations:
             events += [(video, *event) for event in sorted(placed)]
     table = pd.DataFrame(videos, columns=["video", "subset", "duration"]).set_index("video")
     return Annotations(
-        table,
+        table.assign(fps=np.nan),
         pd.DataFrame(events, columns=["video", "start", "end", "label"]),
         names[: simulation.num_classes],
     )

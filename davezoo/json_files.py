@@ -1,4 +1,4 @@
-"""Reading and writing of the JSON files of this room."""
+"""Reading and writing of JSON files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,38 @@ def read_json(path: Path, error: type[ValueError]) -> Any:
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a JSON file at {path}, got no such file; check the path."
-        )
-    content = path.read_bytes()
+    content = read_content(path, error)
     try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
         with _collector_paused():
             return json.loads(content, object_pairs_hook=_unique)
-    except (ValueError, OSError, EOFError, zlib.error, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise error(
-            f"Expected {path} to hold JSON, got something else ({fault}); write the file again."
+            f"Expected {path} to hold JSON, got something else ({fault}); "
+            "write or download it again."
+        ) from fault
+
+
+def read_content(path: Path, error: type[ValueError]) -> bytes:
+    """Read a file and unpack it where it is gzipped (told by its first bytes).
+
+    Args:
+        path: the file.
+        error: raised when the gzip stream is damaged.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file at {path}, got no such file; check the path.")
+    content = path.read_bytes()
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as fault:
+        raise error(
+            f"Expected {path} to hold a whole gzip stream, got a damaged one ({fault}); "
+            "write or download it again."
         ) from fault
 
 
@@ -45,7 +64,7 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Write a JSON file at once: a reader sees the old file or the whole new one.
 
     Args:
-        path: the file; missing folders are made.
+        path: the file, gzipped when its name ends in `.gz`; missing folders are made.
         content: what to write; NaN and infinities are refused.
         indent: spaces a level, or None for one line.
 
@@ -56,7 +75,8 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
+        encoded = f"{text}\n".encode()
+        part.write_bytes(gzip.compress(encoded, mtime=0) if path.suffix == ".gz" else encoded)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
