@@ -1,26 +1,27 @@
-"""Simulated data in UnAV-100's layout on disk: planted events that need both modalities.
+"""Simulated data on disk, in the layout of any data set: planted events that need both modalities.
 
-Every class has one fixed unit vector ("prototype") a feature file. An event adds the prototype of
-its class to the visual and to the audio features, with soft onset and offset. Distractors add it to
-one modality only, so that neither modality alone tells events from distractors. Noise is AR(1) in
-time: neighbouring steps share it, as neighbouring feature windows share frames.
+`simulation` draws events and distractors, `signals` their features, `simulated_layout` reads which
+files there are.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
+from davezoo.data.signals import draw_features, draw_prototypes
+from davezoo.data.simulated_layout import SimulatedLayout, read_layout
 from davezoo.data.simulation import (
     Distractors,
     Simulation,
@@ -30,50 +31,60 @@ from davezoo.data.simulation import (
     events_by_video,
     random_stream,
 )
+from davezoo.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float32]
-
-# UnAV-100's feature grid: 25 frames a second, a window of 24 frames every 8 frames.
-_FPS, _STRIDE, _WINDOW = 25, 8, 24
-_ONSET_SECONDS = 0.3  # time constant of soft onsets and offsets
-_NOISE_CORRELATION = 0.7  # of one step with the next; windows of 24 every 8 share 2/3 of the frames
-
 
 def simulate(
     output: Path,
+    like: str | None = None,
     annotations: Path | None = None,
     splits: list[str] | None = None,
     max_videos: int | None = None,
+    visual_width: int | None = None,
+    audio_width: int | None = None,
     **settings: Any,
 ) -> None:
-    """Write simulated features and annotations in UnAV-100's layout.
+    """Write simulated features and annotations in the layout of a data set.
 
     Finished videos are skipped, so a broken run is continued by the same command.
 
     Args:
-        output: folder to write `annotations/` and `av_features/` to; made if absent.
-        annotations: real annotation file to simulate features for, `.json` or `.json.gz`; by
-            default annotations are simulated, too.
-        splits: write features only for these splits; default all.
+        output: folder to write to, the `root` of the data; made if absent.
+        like: data set whose layout is written (names, widths and grids of the files): a packaged
+            data file, such as `thumos14`, `activitynet13`, `epic100_verb`, or one's own,
+            `my.yaml`; by default UnAV-100.
+        annotations: real annotation file to simulate features for, in any layout that is read; or,
+            for layouts of several files, the folder that they lie in, gzipped or not. By default
+            annotations are simulated, too.
+        splits: write features only for these splits; default those that the data set uses.
         max_videos: write features of at most this many videos of each split, in file order, and
-            leave the others out of the annotation file.
+            leave the others out of the annotation files.
+        visual_width: with `like`, channels of all visual files together; default the real ones.
+        audio_width: with `like`, channels of all audio files together.
         settings: see `Simulation`.
 
     Raises:
         FileExistsError: if the folder holds data of another origin or of other settings.
         AnnotationError: if the annotation file is unusable or lacks a split.
+        InputError: if there is no such layout.
     """
     simulation = Simulation(**settings)
     output = Path(output).expanduser()
-    written, present = write_simulation(output, simulation, annotations, splits, max_videos)
+    layout = _layout(simulation, like, visual_width, audio_width)
+    written, present = write_simulation(
+        output, simulation, annotations, splits, max_videos, layout=layout
+    )
+    widths = {"visual": 0, "audio": 0}
+    for file in layout.files:
+        widths[file.modality] += file.width
     sys.stdout.write(
         f"Wrote the features of {written} videos to {output}; {present} were there already.\n"
-        f"Next: davezoo fit --config unav.yaml --data.root {output} "
-        f"--data.visual_width {simulation.rgb_width + simulation.flow_width} "
-        f"--data.audio_width {simulation.vggish_width}\n"
+        f"Next: davezoo fit --config unav.yaml {_data_option(like)}--data.root "
+        f"{shlex.quote(str(output))} --data.visual_width {widths['visual']} "
+        f"--data.audio_width {widths['audio']}\n"
     )
 
 
@@ -83,6 +94,8 @@ def write_simulation(
     annotations: Path | None = None,
     splits: list[str] | None = None,
     max_videos: int | None = None,
+    *,
+    layout: SimulatedLayout | None = None,
 ) -> tuple[int, int]:
     """Write what `simulate` writes, with a progress bar on a terminal but without a summary.
 
@@ -92,6 +105,7 @@ def write_simulation(
         annotations: see `simulate`.
         splits: see `simulate`.
         max_videos: see `simulate`.
+        layout: which files there are; UnAV-100's by default.
 
     Returns:
         Number of videos written and number of videos that were there already.
@@ -99,19 +113,23 @@ def write_simulation(
     Raises:
         FileExistsError: if the folder holds data of another origin or of other settings.
         AnnotationError: if the annotation file is unusable or lacks a split.
+        InputError: if the annotations do not fit the layout.
     """
-    source = draw_annotations(simulation) if annotations is None else _read(annotations)
+    if layout is None:
+        layout = _layout(simulation, None, None, None)
+    origin = _find_origin(layout, annotations)
+    source = draw_annotations(simulation, layout.splits) if not origin else _read(layout, origin)
     if max_videos is not None:
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
-    subsets = sorted(set(source.videos["subset"].str.lower())) if splits is None else splits
+    subsets = _used_splits(layout, source) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
-    _claim_folder(output, simulation, annotations)
-    write_annotations(source, output / "annotations" / "unav100_annotations.json")
+    _claim_folder(output, simulation, annotations, layout)
+    _write_annotation_files(layout, source, origin, output)
     distractors = draw_distractors(simulation, source)
     # Beside the annotations, so that a study can tell which errors the distractors cause.
     described = describe_distractors(distractors, source.class_names)
-    _write_json(described, output / "annotations" / "distractors.json")
-    written = _write_features(simulation, source, chosen, distractors, output)
+    _write_json(described, _annotation_paths(layout, output)[0].with_name("distractors.json"))
+    written = _write_features(simulation, layout, source, chosen, distractors, output)
     return written, len(chosen) - written
 
 
@@ -120,12 +138,144 @@ def is_simulated(folder: Path) -> bool:
     return (folder / "simulation.json").is_file()
 
 
-def _claim_folder(output: Path, simulation: Simulation, annotations: Path | None) -> None:
-    """Make the folders and the marker; refuse a folder with other data."""
+def _layout(
+    simulation: Simulation, like: str | None, visual_width: int | None, audio_width: int | None
+) -> SimulatedLayout:
+    """Return the layout to write; widths come from one place alone."""
+    if like is not None:
+        own = Simulation()
+        for name in ("rgb_width", "flow_width", "vggish_width"):
+            if getattr(simulation, name) != getattr(own, name):
+                raise InputError(
+                    f"Expected `{name}` without `like`, got both; use `visual_width` and "
+                    "`audio_width`."
+                )
+        return read_layout(like, visual_width, audio_width)
+    if visual_width is not None or audio_width is not None:
+        raise InputError(
+            "Expected `visual_width` and `audio_width` with `like`, got them alone; use "
+            "`rgb_width`, `flow_width` and `vggish_width`, or `like=unav100`."
+        )
+    return read_layout(
+        None, [simulation.rgb_width, simulation.flow_width], [simulation.vggish_width]
+    )
+
+
+def _data_option(like: str | None) -> str:
+    """Return the words that let a recipe read the layout."""
+    if like is None:
+        return ""
+    path = Path(like)
+    own = path.suffix == ".yaml" or path.is_file()
+    return f"--data {shlex.quote(like if own else f'data/{like}.yaml')} "
+
+
+def _annotation_paths(layout: SimulatedLayout, output: Path) -> list[Path]:
+    """Return where the annotation files of the layout lie."""
+    names = layout.annotations
+    return [output / name for name in ([names] if isinstance(names, str) else names.values())]
+
+
+def _find_origin(layout: SimulatedLayout, annotations: Path | None) -> dict[str, Path]:
+    """Return the real file that stands behind each annotation file of the layout; {} if none."""
+    names = layout.annotations
+    tables = [names] if isinstance(names, str) else list(names.values())
+    beside = [name for name in (layout.classes, layout.video_info) if name is not None]
+    several = len(tables) + len(beside) > 1 or not tables[0].endswith((".json", ".json.gz"))
+    if annotations is None and several:
+        raise InputError(
+            f"Expected `annotations` for a layout of csv files, got none; name the folder of "
+            f"{', '.join(Path(name).name for name in [*tables, *beside])}, or choose a layout with "
+            "a JSON file."
+        )
+    if annotations is None:
+        return {}
+    annotations = Path(annotations).expanduser()
+    if not annotations.is_dir():
+        if several:
+            raise InputError(
+                f"Expected `annotations` to be the folder of "
+                f"{', '.join(Path(name).name for name in [*tables, *beside])}, got the file "
+                f"{annotations}; name its folder, or choose a layout with a JSON file."
+            )
+        return {tables[0]: annotations}
+    return {name: _in_folder(annotations, Path(name).name) for name in [*tables, *beside]}
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    """Return a file of a folder, gzipped or not."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"Expected the annotation file {name} in {folder}, gzipped or not, got none; copy it there."
+    )
+
+
+def _read(layout: SimulatedLayout, origin: dict[str, Path]) -> Annotations:
+    """Read real annotations; every video must have a duration."""
+    names = layout.annotations
+    source = read_annotations(
+        origin[names]
+        if isinstance(names, str)
+        else {subset: origin[name] for subset, name in names.items()},
+        classes=None if layout.classes is None else origin[layout.classes],
+        video_info=None if layout.video_info is None else origin[layout.video_info],
+        labels=layout.labels,
+    )
+    lacking = source.videos.index[source.videos["duration"].isna()]
+    if len(lacking):
+        files = ", ".join(map(str, origin.values()))
+        raise AnnotationError(
+            f"Expected every video in {files} to have a `duration`, got none for {len(lacking)}, "
+            f"such as {lacking[0]!r}; add it."
+        )
+    return source
+
+
+def _used_splits(layout: SimulatedLayout, source: Annotations) -> list[str]:
+    """Return the subsets that the data set uses, those that the annotations have."""
+    existing = set(source.videos["subset"].str.lower())
+    used = [name for name in dict.fromkeys(layout.splits) if name.lower() in existing]
+    if not used:
+        raise AnnotationError(
+            f"Expected the annotations to have one of the subsets {list(layout.splits)}, got "
+            f"{sorted(existing)}; name them with `splits`, or choose another layout."
+        )
+    return used
+
+
+def _write_annotation_files(
+    layout: SimulatedLayout, source: Annotations, origin: dict[str, Path], output: Path
+) -> None:
+    """Write the annotations as the layout has them: a JSON file, or real csv files cut to size."""
+    if isinstance(layout.annotations, str) and ".json" in layout.annotations:
+        path = output / layout.annotations
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_annotations(source, path)
+        origin = {name: file for name, file in origin.items() if name != layout.annotations}
+    for name, file in origin.items():
+        path = output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        if name != layout.classes:  # ids stand alone, or as the name of a video file
+            ids = table.apply(lambda column: column.str.removesuffix(".mp4"))
+            known = ids.isin(source.videos.index) | ids.isin("v_" + source.videos.index)
+            table = table[known.any(axis=1)]
+        _write_complete(path, lambda stream, t=table: stream.write(t.to_csv(index=False).encode()))
+
+
+def _claim_folder(
+    output: Path, simulation: Simulation, annotations: Path | None, layout: SimulatedLayout
+) -> None:
+    """Make the folder and the marker; refuse a folder with other data."""
     marker = output / "simulation.json"
     content = asdict(simulation) | {
         "annotations": None if annotations is None else Path(annotations).name
     }
+    usual = _layout(simulation, None, None, None)
+    if layout != usual:
+        content["layout"] = json.loads(json.dumps(asdict(layout)))  # lists where there are tuples
     if marker.is_file():
         earlier = asdict(Simulation()) | json.loads(marker.read_text())  # settings added since
         if earlier == content:
@@ -138,25 +288,13 @@ def _claim_folder(output: Path, simulation: Simulation, annotations: Path | None
         raise FileExistsError(
             f"Expected {output} to be empty or simulated, got other files; choose another folder."
         )
-    for folder in ("annotations", "av_features"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     _write_json(content, marker)
-
-
-def _read(path: Path) -> Annotations:
-    """Read real annotations; every video must have a duration."""
-    source = read_annotations(path)
-    lacking = source.videos.index[source.videos["duration"].isna()]
-    if len(lacking):
-        raise AnnotationError(
-            f"Expected every video in {path} to have a `duration`, got none for {len(lacking)}, "
-            f"such as {lacking[0]!r}; add it."
-        )
-    return source
 
 
 def _write_features(
     simulation: Simulation,
+    layout: SimulatedLayout,
     source: Annotations,
     chosen: pd.DataFrame,
     distractors: Distractors,
@@ -164,83 +302,59 @@ def _write_features(
 ) -> int:
     """Write the feature files that are absent; return the number of videos written."""
     num_classes = len(source.class_names)
-    prototypes = {kind: _prototypes(simulation, kind, num_classes) for kind in simulation.widths}
+    prototypes = {file: draw_prototypes(simulation, file, num_classes) for file in layout.files}
     events = events_by_video(source)
     written = 0
-    durations = chosen["duration"].items()
+    rows = chosen[["duration", "fps"]].itertuples(name=None)
     # `disable=None`: no bar where the output is not a terminal.
-    for video, duration in tqdm(durations, "Simulating", len(chosen), unit="video", disable=None):
-        paths = {k: output / "av_features" / f"{video}_{k}.npy" for k in simulation.widths}
+    for video, duration, fps in tqdm(rows, "Simulating", len(chosen), unit="video", disable=None):
+        present = _has_audio(simulation, layout, video)
+        paths = {
+            file: output / layout.features / file.name.replace("{video}", video)
+            for file in layout.files
+            if present or file.modality == "visual"
+        }
         # Files appear under their names only when complete, so a present file is a good one.
         if all(path.is_file() for path in paths.values()):
             continue
-        everything = [("both", *event) for event in events[str(video)]] + distractors[str(video)]
-        for kind, features in _features(simulation, str(video), duration, everything, prototypes):
-            temporary = paths[kind].with_name(f"{paths[kind].name}.incomplete{os.getpid()}")
-            with temporary.open("wb") as file:
-                np.save(file, features)
-            temporary.replace(paths[kind])
+        everything = [("both", *event) for event in events[video]] + distractors[video]
+        arrays: dict[Path, dict[str | None, NDArray[Any]]] = {}
+        for file, features in draw_features(
+            simulation, video, duration, fps, everything, prototypes
+        ):
+            if file in paths:
+                arrays.setdefault(paths[file], {})[file.member] = features
+        for path, members in arrays.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_complete(path, lambda stream, m=members: _save(stream, m))
         written += 1
     return written
 
 
-def _prototypes(simulation: Simulation, kind: str, num_classes: int) -> FloatArray:
-    """Return one unit vector a class, (K, C)."""
-    rng = random_stream(simulation.seed, "prototypes", kind)
-    vectors = rng.standard_normal((num_classes, simulation.widths[kind]), dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
+def _has_audio(simulation: Simulation, layout: SimulatedLayout, video: str) -> bool:
+    """Say whether a video has an audio track."""
+    if not layout.allow_missing_audio:
+        return True
+    rng = random_stream(simulation.seed, "audio track", video)
+    return bool(rng.random() >= simulation.without_audio)
 
 
-def _features(
-    simulation: Simulation,
-    video: str,
-    duration: float,
-    events: list[tuple[str, float, float, int]],
-    prototypes: dict[str, FloatArray],
-) -> Iterable[tuple[str, NDArray[Any]]]:
-    """Yield kind and features (T, C) of one video's files."""
-    rng = random_stream(simulation.seed, "features", video)
-    # As many windows as fit into the video; at least one, for videos below a second.
-    num_steps = max((int(duration * _FPS + 1e-6) - _WINDOW) // _STRIDE + 1, 1)
-    # Audio tracks often end a little earlier or later than the pictures: half of them here.
-    surplus = int(rng.choice([0, 0, 0, 0, -2, -1, 1, 2]))
-    start, end = (np.array([e[i] for e in events], dtype=np.float32) for i in (1, 2))
-    labels = np.array([event[3] for event in events], dtype=np.int64)
-    for kind, width in simulation.widths.items():
-        modality = "audio" if kind == "vggish" else "visual"
-        steps = max(num_steps + surplus, 1) if modality == "audio" else num_steps
-        present = np.array([event[0] in ("both", modality) for event in events], dtype=bool)
-        gain = simulation.signal_to_noise * present * rng.uniform(0.7, 1.3, len(events))
-        seconds = ((np.arange(steps) * _STRIDE + _WINDOW / 2) / _FPS)[:, None]
-        envelope = _sigmoid((seconds - start) / _ONSET_SECONDS) * _sigmoid(
-            (end - seconds) / _ONSET_SECONDS
-        )
-        signal = (envelope * gain).astype(np.float32) @ prototypes[kind][labels]
-        noise = _correlate(rng.standard_normal((steps, width), dtype=np.float32))
-        yield kind, (signal + noise).astype(simulation.dtype)
+def _save(stream: IO[bytes], members: dict[str | None, NDArray[Any]]) -> None:
+    """Write one array as `.npy`, named ones as `.npz`."""
+    if None in members:
+        np.save(stream, members[None])
+    else:
+        np.savez(stream, **{str(name): array for name, array in members.items()})
 
 
-def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
-
-
-def _correlate(white: FloatArray) -> FloatArray:
-    """Turn white noise, (T, C), into stationary AR(1) noise of variance 1.
-
-    x[t] = r x[t-1] + sqrt(1 - r^2) w[t] is a lower-triangular matrix times w: one matrix product
-    instead of a loop over time (T is below 200 in UnAV-100).
-    """
-    time = np.arange(len(white))
-    lag = time[:, None] - time
-    filter_ = np.where(lag >= 0, _NOISE_CORRELATION ** np.maximum(lag, 0), 0)
-    filter_[:, 1:] *= np.sqrt(1 - _NOISE_CORRELATION**2)  # the first step has variance 1 already
-    return filter_.astype(np.float32) @ white
+def _write_complete(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file that is either complete or absent."""
+    temporary = path.with_name(f"{path.name}.incomplete{os.getpid()}")
+    with temporary.open("wb") as stream:
+        write(stream)
+    temporary.replace(path)
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a file that is either complete or absent."""
-    temporary = path.with_name(f"{path.name}.incomplete{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(path)
+    """Write a JSON file that is either complete or absent."""
+    _write_complete(path, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
