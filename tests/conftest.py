@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of real data beside the checkout; the test is skipped where it is absent."""
-    folder = TESTS.parent.parent / "shared"
+    """Folder of real data beside the checkout, or where DAVEZOO_SHARED says; else a skip."""
+    folder = Path(os.environ.get("DAVEZOO_SHARED", TESTS.parent.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(f"needs the real data in {folder}")
     return folder

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from davezoo.annotations import read_annotations
 from davezoo.evaluation.ground_truth import GroundTruthError
-from davezoo.evaluation.json_files import read_json
 from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import Protocol, get_protocol
 from davezoo.evaluation.scoring import score
+from davezoo.json_files import read_json
 
 if TYPE_CHECKING:
     from davezoo.annotations import Annotations

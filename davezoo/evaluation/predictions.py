@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from davezoo.errors import InputError
-from davezoo.evaluation.json_files import read_json, write_json
+from davezoo.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -296,6 +296,8 @@ def _counts(result: EvaluationResult) -> list[tuple[str, int]]:
     left_out = [
         ("detections of unknown classes, dropped", result.num_unknown_label_predictions),
         ("detections in unknown videos, false positives", result.num_unknown_video_predictions),
+        ("videos left out by the protocol", result.num_excluded_videos),
+        ("detections in left-out videos, dropped", result.num_excluded_predictions),
         ("detections in blocked videos, dropped", result.num_blocked_predictions),
         ("videos blocked", result.num_blocked_videos),
         ("events removed as near duplicates", result.num_near_duplicate_events),

@@ -31,7 +31,7 @@ def make_annotations(names: list[str], num_videos: int = 4) -> Annotations:
     ids = [f"video {index}" for index in range(num_videos)]
     return Annotations(
         videos=pd.DataFrame(
-            {"subset": "test", "duration": 10.0}, index=pd.Index(ids, name="video")
+            {"subset": "test", "duration": 10.0, "fps": np.nan}, index=pd.Index(ids, name="video")
         ),
         events=pd.DataFrame(
             {

@@ -13,7 +13,7 @@ def make_annotations(events, videos=None, class_names=("a", "b", "c"), subset="t
     segments = np.array([segment for *_, segment in events], dtype=np.float64).reshape(-1, 2)
     return Annotations(
         videos=pd.DataFrame(
-            {"subset": [subset] * len(videos), "duration": [100.0] * len(videos)},
+            {"subset": [subset] * len(videos), "duration": 100.0, "fps": np.nan},
             index=pd.Index(videos, name="video", dtype="str"),
         ).astype({"subset": "str"}),
         events=pd.DataFrame(

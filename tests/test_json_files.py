@@ -3,7 +3,7 @@ import gzip
 
 import pytest
 
-from davezoo.evaluation.json_files import read_json, write_json
+from davezoo.json_files import read_json, write_json
 
 
 def test_round_trip(tmp_path):

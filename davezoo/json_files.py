@@ -1,4 +1,4 @@
-"""Reading and writing of the JSON files of this room."""
+"""Reading and writing of JSON files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def read_json(path: Path, error: type[ValueError]) -> Any:
             return json.loads(content, object_pairs_hook=_unique)
     except (ValueError, OSError, EOFError, zlib.error, RecursionError) as fault:
         raise error(
-            f"Expected {path} to hold JSON, got something else ({fault}); write the file again."
+            f"Expected {path} to hold JSON, got something else ({fault}); "
+            "write or download it again."
         ) from fault
 
 
@@ -45,7 +46,7 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Write a JSON file at once: a reader sees the old file or the whole new one.
 
     Args:
-        path: the file; missing folders are made.
+        path: the file, gzipped when its name ends in `.gz`; missing folders are made.
         content: what to write; NaN and infinities are refused.
         indent: spaces a level, or None for one line.
 
@@ -56,7 +57,8 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
+        encoded = f"{text}\n".encode()
+        part.write_bytes(gzip.compress(encoded, mtime=0) if path.suffix == ".gz" else encoded)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
