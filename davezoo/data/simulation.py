@@ -136,7 +136,7 @@ def draw_annotations(
             events += [(video, *event) for event in sorted(placed)]
     table = pd.DataFrame(videos, columns=["video", "subset", "duration", "fps"]).set_index("video")
     return Annotations(
-        table.assign(fps=np.nan),
+        table,
         pd.DataFrame(events, columns=["video", "start", "end", "label"]),
         names[: simulation.num_classes],
     )

@@ -10,7 +10,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -121,14 +122,15 @@ def write_simulation(
     source = draw_annotations(simulation, layout.splits) if not origin else _read(layout, origin)
     if max_videos is not None:
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
-    subsets = _used_splits(layout, source) if splits is None else splits
+    subsets = _used_splits(layout, source, not origin) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
     _claim_folder(output, simulation, annotations, layout)
     _write_annotation_files(layout, source, origin, output)
     distractors = draw_distractors(simulation, source)
     # Beside the annotations, so that a study can tell which errors the distractors cause.
     described = describe_distractors(distractors, source.class_names)
-    _write_json(described, _annotation_paths(layout, output)[0].with_name("distractors.json"))
+    beside = _annotation_paths(layout, output)[0].with_name("distractors.json")
+    _write_text(json.dumps(described, indent=1), beside)
     written = _write_features(simulation, layout, source, chosen, distractors, output)
     return written, len(chosen) - written
 
@@ -233,16 +235,17 @@ def _read(layout: SimulatedLayout, origin: dict[str, Path]) -> Annotations:
     return source
 
 
-def _used_splits(layout: SimulatedLayout, source: Annotations) -> list[str]:
-    """Return the subsets that the data set uses, those that the annotations have."""
+def _used_splits(layout: SimulatedLayout, source: Annotations, drawn: bool) -> list[str]:
+    """Return the subsets that the data set uses; drawn annotations may have fewer."""
     existing = set(source.videos["subset"].str.lower())
-    used = [name for name in dict.fromkeys(layout.splits) if name.lower() in existing]
-    if not used:
+    used = list(dict.fromkeys(layout.splits))
+    present = [name for name in used if name.lower() in existing]
+    if len(present) < len(used) and not drawn:
         raise AnnotationError(
-            f"Expected the annotations to have one of the subsets {list(layout.splits)}, got "
-            f"{sorted(existing)}; name them with `splits`, or choose another layout."
+            f"Expected the annotations to have the subsets {used}, got {sorted(existing)}; name "
+            "those to simulate with `splits`, or choose another layout."
         )
-    return used
+    return present
 
 
 def _write_annotation_files(
@@ -255,14 +258,12 @@ def _write_annotation_files(
         write_annotations(source, path)
         origin = {name: file for name, file in origin.items() if name != layout.annotations}
     for name, file in origin.items():
-        path = output / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
         if name != layout.classes:  # ids stand alone, or as the name of a video file
             ids = table.apply(lambda column: column.str.removesuffix(".mp4"))
             known = ids.isin(source.videos.index) | ids.isin("v_" + source.videos.index)
             table = table[known.any(axis=1)]
-        _write_complete(path, lambda stream, t=table: stream.write(t.to_csv(index=False).encode()))
+        _write_text(table.to_csv(index=False), output / name)
 
 
 def _claim_folder(
@@ -288,8 +289,7 @@ def _claim_folder(
         raise FileExistsError(
             f"Expected {output} to be empty or simulated, got other files; choose another folder."
         )
-    output.mkdir(parents=True, exist_ok=True)
-    _write_json(content, marker)
+    _write_text(json.dumps(content, indent=1), marker)
 
 
 def _write_features(
@@ -325,8 +325,8 @@ def _write_features(
             if file in paths:
                 arrays.setdefault(paths[file], {})[file.member] = features
         for path, members in arrays.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_complete(path, lambda stream, m=members: _save(stream, m))
+            with _complete(path) as stream:
+                _save(stream, members)
         written += 1
     return written
 
@@ -344,17 +344,21 @@ def _save(stream: IO[bytes], members: dict[str | None, NDArray[Any]]) -> None:
     if None in members:
         np.save(stream, members[None])
     else:
-        np.savez(stream, **{str(name): array for name, array in members.items()})
+        archive: dict[str, Any] = {str(name): array for name, array in members.items()}
+        np.savez(stream, **archive)
 
 
-def _write_complete(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file that is either complete or absent."""
+@contextmanager
+def _complete(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write that is either complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.incomplete{os.getpid()}")
     with temporary.open("wb") as stream:
-        write(stream)
+        yield stream
     temporary.replace(path)
 
 
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a JSON file that is either complete or absent."""
-    _write_complete(path, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
+def _write_text(text: str, path: Path) -> None:
+    """Write a text file that is either complete or absent."""
+    with _complete(path) as stream:
+        stream.write(text.encode())
