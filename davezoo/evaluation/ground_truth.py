@@ -76,7 +76,8 @@ def select_ground_truth(
         raise GroundTruthError(
             f"Expected the annotations to have at least one event to score with protocol "
             f"{protocol.name!r}, got {len(annotations.videos)} videos, {len(left_out)} of them "
-            f"blocked or excluded, and {len(annotations.events)} events; choose a split with events."
+            f"blocked or excluded, and {len(annotations.events)} events; choose a split with "
+            "events."
         )
     index_of = {video: index for index, video in enumerate(video_ids)}
     arrays = EventArrays(

@@ -9,7 +9,6 @@ from jsonargparse import auto_cli
 
 from davezoo.annotations import AnnotationError
 from davezoo.evaluation.evaluate import evaluate
-from davezoo.evaluation.ground_truth import GroundTruthError
 from davezoo.evaluation.protocols import ProtocolError
 from davezoo.evaluation.results import EvaluationResult
 
@@ -90,8 +89,8 @@ def test_blocked_list(files, tmp_path, capsys):
 def test_damaged_blocked_list(files, tmp_path, content):
     blocked = tmp_path / "blocked.json"
     blocked.write_text(content)
-    with pytest.raises(GroundTruthError, match=r"blocked\.json"):
-        evaluate(**files(), blocked=blocked)
+    with pytest.raises(AnnotationError, match=r"blocked\.json"):
+        evaluate(**files("validation"), protocol="activitynet13-blocked", blocked=blocked)
 
 
 def test_is_a_command(files, capsys):

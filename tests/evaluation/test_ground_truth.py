@@ -91,7 +91,12 @@ def test_nothing_left_is_an_error():
     [
         ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "thumos14-212", 7630),
         ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "unav100", 7633),
-        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "activitynet13-full", 7654),
+        (
+            "activitynet13/derived_activitynet_v1-3.json.gz",
+            "validation",
+            "activitynet13-full",
+            7654,
+        ),
         ("unav100/unav100_annotations.json.gz", "test", "unav100", 5900),
         ("thumos14/thumos14.json.gz", "test", "thumos14-212", 3358),
     ],
