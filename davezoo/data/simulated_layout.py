@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from davezoo.errors import InputError
-from davezoo.recipes import FOLDER, find_recipe
+from davezoo.recipes import read_data_settings
 
-_DEFAULT = "unav100"  # what the data module takes where a data file is silent
+FileNames = str | list[str] | dict[str, str] | None
 _ARCHIVE_MEMBER = "feats"  # of archives whose pattern names none, as in EPIC-Kitchens' releases
 
 
@@ -50,8 +47,8 @@ class SimulatedLayout:
 
     Args:
         annotations: annotation file, or one a subset.
-        classes: file of the class names, if there is one.
-        video_info: file of durations and frame rates, if there is one.
+        classes: file of the class names, if there is one, or several.
+        video_info: file of durations and frame rates, if there is one, or several.
         labels: column of the annotations that is learnt, if there are several.
         features: folder of the feature files.
         files: the feature files of each video.
@@ -59,9 +56,9 @@ class SimulatedLayout:
         allow_missing_audio: whether videos may lack their audio files.
     """
 
-    annotations: str | dict[str, str]
-    classes: str | None
-    video_info: str | None
+    annotations: FileNames
+    classes: FileNames
+    video_info: FileNames
     labels: Literal["verb", "noun", "action"] | None
     features: str
     files: tuple[SimulatedFile, ...]
@@ -69,9 +66,14 @@ class SimulatedLayout:
     allow_missing_audio: bool
 
     @property
-    def own_fps(self) -> bool:
-        """Whether features follow the frame rate of their video."""
-        return any(file.own_fps for file in self.files)
+    def tables(self) -> list[str]:
+        """Names of all files that tell of the annotations, the annotation files first."""
+        return [*names_in(self.annotations), *names_in(self.classes), *names_in(self.video_info)]
+
+    @property
+    def needs_tables(self) -> bool:
+        """Whether there is more than one JSON file, so that annotations cannot be drawn."""
+        return len(self.tables) != 1 or ".json" not in self.tables[0]
 
 
 def read_layout(
@@ -90,9 +92,7 @@ def read_layout(
     Raises:
         InputError: if there is no such file, or it describes no data.
     """
-    settings = read_data_file(_DEFAULT)
-    if like is not None:
-        settings |= read_data_file(like)
+    settings = read_data_settings("unav100" if like is None else like)
     widths = {
         "visual": settings["visual_width"] if visual_widths is None else visual_widths,
         "audio": settings["audio_width"] if audio_widths is None else audio_widths,
@@ -117,35 +117,11 @@ def read_layout(
     )
 
 
-def read_data_file(name: str) -> dict[str, Any]:
-    """Return the settings of a packaged data file or of one's own.
-
-    Args:
-        name: such as `thumos14` or `my.yaml`.
-
-    Raises:
-        InputError: if there is no such file, or it holds no settings.
-    """
-    path = Path(name)
-    if path.suffix != ".yaml" and not path.is_file():
-        path = Path(find_recipe(f"data/{name}.yaml"))
-    if not path.is_file():
-        known = sorted(file.stem for file in FOLDER.glob("data/*.yaml"))
-        near = difflib.get_close_matches(name, known, n=1)
-        raise InputError(
-            f"Expected a data file or one of {', '.join(known)}, got {name!r}; "
-            + (f"did you mean {near[0]!r}?" if near else "correct it.")
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected {path} to be YAML, got {error}; correct it.") from error
-    if not isinstance(content, dict):
-        raise InputError(
-            f"Expected {path} to hold settings of the data, got {type(content).__name__}; "
-            "write them as `name: value`, like configs/data/unav100.yaml."
-        )
-    return content
+def names_in(files: FileNames) -> list[str]:
+    """Return file names that stand alone, in a list, or for subsets."""
+    if files is None or isinstance(files, str):
+        return [] if files is None else [files]
+    return list(files.values() if isinstance(files, dict) else files)
 
 
 def _widths(

@@ -6,6 +6,7 @@ files there are.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
 from davezoo.data.signals import draw_features, draw_prototypes
-from davezoo.data.simulated_layout import SimulatedLayout, read_layout
+from davezoo.data.simulated_layout import FileNames, SimulatedLayout, names_in, read_layout
 from davezoo.data.simulation import (
     Distractors,
     Simulation,
@@ -33,6 +34,7 @@ from davezoo.data.simulation import (
     random_stream,
 )
 from davezoo.errors import InputError
+from davezoo.json_files import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,19 +120,19 @@ def write_simulation(
     """
     if layout is None:
         layout = _layout(simulation, None, None, None)
-    origin = _find_origin(layout, annotations)
-    source = draw_annotations(simulation, layout.splits) if not origin else _read(layout, origin)
+    origins = _find_origins(layout, annotations)
+    drawn = not origins
+    source = draw_annotations(simulation, layout.splits) if drawn else _read(layout, origins)
     if max_videos is not None:
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
-    subsets = _used_splits(layout, source, not origin) if splits is None else splits
+    subsets = _used_splits(layout, source, drawn) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
     _claim_folder(output, simulation, annotations, layout)
-    _write_annotation_files(layout, source, origin, output)
+    _write_tables(layout, source, origins, output)
     distractors = draw_distractors(simulation, source)
     # Beside the annotations, so that a study can tell which errors the distractors cause.
     described = describe_distractors(distractors, source.class_names)
-    beside = _annotation_paths(layout, output)[0].with_name("distractors.json")
-    _write_text(json.dumps(described, indent=1), beside)
+    write_json((output / layout.tables[0]).with_name("distractors.json"), described, indent=1)
     written = _write_features(simulation, layout, source, chosen, distractors, output)
     return written, len(chosen) - written
 
@@ -172,36 +174,26 @@ def _data_option(like: str | None) -> str:
     return f"--data {shlex.quote(like if own else f'data/{like}.yaml')} "
 
 
-def _annotation_paths(layout: SimulatedLayout, output: Path) -> list[Path]:
-    """Return where the annotation files of the layout lie."""
-    names = layout.annotations
-    return [output / name for name in ([names] if isinstance(names, str) else names.values())]
-
-
-def _find_origin(layout: SimulatedLayout, annotations: Path | None) -> dict[str, Path]:
-    """Return the real file that stands behind each annotation file of the layout; {} if none."""
-    names = layout.annotations
-    tables = [names] if isinstance(names, str) else list(names.values())
-    beside = [name for name in (layout.classes, layout.video_info) if name is not None]
-    several = len(tables) + len(beside) > 1 or not tables[0].endswith((".json", ".json.gz"))
-    if annotations is None and several:
-        raise InputError(
-            f"Expected `annotations` for a layout of csv files, got none; name the folder of "
-            f"{', '.join(Path(name).name for name in [*tables, *beside])}, or choose a layout with "
-            "a JSON file."
-        )
+def _find_origins(layout: SimulatedLayout, annotations: Path | None) -> dict[str, Path]:
+    """Return the real file behind each table of the layout; {} if annotations are to be drawn."""
+    wanted = ", ".join(Path(name).name for name in layout.tables)
     if annotations is None:
-        return {}
-    annotations = Path(annotations).expanduser()
-    if not annotations.is_dir():
-        if several:
+        if layout.needs_tables:
             raise InputError(
-                f"Expected `annotations` to be the folder of "
-                f"{', '.join(Path(name).name for name in [*tables, *beside])}, got the file "
-                f"{annotations}; name its folder, or choose a layout with a JSON file."
+                f"Expected `annotations` for a layout of several files or of csv files, got none; "
+                f"name the folder of {wanted or 'an annotation file'}, or choose a layout with one "
+                "JSON file."
             )
-        return {tables[0]: annotations}
-    return {name: _in_folder(annotations, Path(name).name) for name in [*tables, *beside]}
+        return {}
+    folder = Path(annotations).expanduser()
+    if folder.is_dir():
+        return {name: _in_folder(folder, Path(name).name) for name in layout.tables}
+    if layout.needs_tables:
+        raise InputError(
+            f"Expected `annotations` to be the folder of {wanted}, got the file {folder}; name its "
+            "folder, or choose a layout with one JSON file."
+        )
+    return {layout.tables[0]: folder}
 
 
 def _in_folder(folder: Path, name: str) -> Path:
@@ -214,20 +206,25 @@ def _in_folder(folder: Path, name: str) -> Path:
     )
 
 
-def _read(layout: SimulatedLayout, origin: dict[str, Path]) -> Annotations:
+def _read(layout: SimulatedLayout, origins: dict[str, Path]) -> Annotations:
     """Read real annotations; every video must have a duration."""
-    names = layout.annotations
+
+    def origin(names: FileNames) -> Any:
+        if names is None or isinstance(names, str):
+            return None if names is None else origins[names]
+        if isinstance(names, dict):
+            return {subset: origins[name] for subset, name in names.items()}
+        return [origins[name] for name in names]
+
     source = read_annotations(
-        origin[names]
-        if isinstance(names, str)
-        else {subset: origin[name] for subset, name in names.items()},
-        classes=None if layout.classes is None else origin[layout.classes],
-        video_info=None if layout.video_info is None else origin[layout.video_info],
+        origin(layout.annotations),
+        classes=origin(layout.classes),
+        video_info=origin(layout.video_info),
         labels=layout.labels,
     )
     lacking = source.videos.index[source.videos["duration"].isna()]
     if len(lacking):
-        files = ", ".join(map(str, origin.values()))
+        files = ", ".join(map(str, origins.values()))
         raise AnnotationError(
             f"Expected every video in {files} to have a `duration`, got none for {len(lacking)}, "
             f"such as {lacking[0]!r}; add it."
@@ -248,22 +245,26 @@ def _used_splits(layout: SimulatedLayout, source: Annotations, drawn: bool) -> l
     return present
 
 
-def _write_annotation_files(
-    layout: SimulatedLayout, source: Annotations, origin: dict[str, Path], output: Path
+def _write_tables(
+    layout: SimulatedLayout, source: Annotations, origins: dict[str, Path], output: Path
 ) -> None:
-    """Write the annotations as the layout has them: a JSON file, or real csv files cut to size."""
-    if isinstance(layout.annotations, str) and ".json" in layout.annotations:
-        path = output / layout.annotations
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_annotations(source, path)
-        origin = {name: file for name, file in origin.items() if name != layout.annotations}
-    for name, file in origin.items():
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        if name != layout.classes:  # ids stand alone, or as the name of a video file
-            ids = table.apply(lambda column: column.str.removesuffix(".mp4"))
-            known = ids.isin(source.videos.index) | ids.isin("v_" + source.videos.index)
-            table = table[known.any(axis=1)]
-        _write_text(table.to_csv(index=False), output / name)
+    """Write the annotations as the layout has them: one JSON file, or real files cut to size."""
+    if not layout.needs_tables:
+        write_annotations(source, output / layout.tables[0])
+        return
+    ids = [*source.videos.index, *("v_" + source.videos.index)]  # ActivityNet's have a prefix
+    classes = names_in(layout.classes)
+    for name, path in origins.items():
+        if name in classes or ".csv" not in name:
+            content = path.read_bytes()
+            content = gzip.decompress(content) if path.suffix == ".gz" else content
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            # Ids stand alone in their column, or as the name of a video file.
+            known = table.apply(lambda column: column.str.removesuffix(".mp4").isin(ids))
+            content = table[known.any(axis=1)].to_csv(index=False).encode()
+        with _complete(output / name) as stream:
+            stream.write(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
 
 
 def _claim_folder(
@@ -289,7 +290,7 @@ def _claim_folder(
         raise FileExistsError(
             f"Expected {output} to be empty or simulated, got other files; choose another folder."
         )
-    _write_text(json.dumps(content, indent=1), marker)
+    write_json(marker, content, indent=1)
 
 
 def _write_features(
@@ -356,9 +357,3 @@ def _complete(path: Path) -> Iterator[IO[bytes]]:
     with temporary.open("wb") as stream:
         yield stream
     temporary.replace(path)
-
-
-def _write_text(text: str, path: Path) -> None:
-    """Write a text file that is either complete or absent."""
-    with _complete(path) as stream:
-        stream.write(text.encode())

@@ -326,11 +326,10 @@ def test_real_annotations_in_every_layout(shared, tmp_path, like):
     )
     assert written == (4, 0)
     copied = read_annotations(tmp_path / layout.annotations)
-    assert copied.class_names[:5] == real.class_names[:5]
     for video in copied.videos.index:
         events = real.events[real.events["video"] == video].reset_index(drop=True)
         rows = copied.events[copied.events["video"] == video].reset_index(drop=True)
-        assert rows[["video", "start", "end"]].equals(events[["video", "start", "end"]])
+        assert rows.equals(events)
 
 
 def test_real_csv_files_are_cut_to_size(shared, tmp_path):
