@@ -36,11 +36,8 @@ def name_data_files(words: Sequence[str]) -> list[str]:
     renamed = list(words)
     for index, word in enumerate(words):
         option, sign, value = word.partition("=")
-        if option != "--data":
-            continue
-        if not sign and index + 1 < len(words):
-            value = words[index + 1]
-        if value.startswith("{"):  # settings, not a file
+        value = value if sign else "".join(words[index + 1 : index + 2])
+        if option != "--data" or not value or value.startswith("{"):  # settings, not a file
             continue
         recipe = yaml.safe_dump({"data": value}, allow_unicode=True)
         if sign:
