@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-# A factor is constant when the middle half of the videos lies within this part of the median.
+# A factor is constant when the middle half of the videos spans at most this part of the median.
+# Audio vectors are few in short videos, so that rounding moves their number more.
 _MOST_SPREAD = 0.1
+_MOST_SPREAD_OF_AUDIO = 0.2
 # Frame rates of 24 and 25, or a window more or less, differ by less than this.
 _LEAST_DEVIATION = 0.1
-_FEWEST_VIDEOS = 3
+_FEWEST_VIDEOS = 5
+_LEAST_VARIATION = 1.05  # of durations that differ: clips of 10 s are cut a little unevenly
 # Events of videos that end this many times later than the features were not written in seconds.
 _FRAMES_FACTOR = 5
 _VGGISH_HOP = 0.96
@@ -75,7 +78,7 @@ def explain_audio(
     """
     expected_hop = audio.stride / audio.fps
     expected_steps = (visual_seconds * audio.fps - audio.window) / audio.stride + 1
-    ratio = _constant_factor(audio_steps / np.maximum(expected_steps, 1))
+    ratio = _constant_factor(audio_steps / np.maximum(expected_steps, 1), _MOST_SPREAD_OF_AUDIO)
     if ratio is None:
         return ""
     hop = float(np.nanmedian(visual_seconds / audio_steps))
@@ -109,9 +112,11 @@ def explain_durations(
         grid: grid that the features are read with.
         own_fps: frame rate of each video where it stands in for that of the grid.
     """
+    if describe_one_length(steps, durations):
+        return ""
     fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
     seconds = ((steps - 1) * grid.stride + grid.window) / fps
-    ratio = _constant_factor(seconds / durations)
+    ratio = _constant_factor(seconds / durations, _MOST_SPREAD)
     if ratio is None:
         return ""
     diagnosis = (
@@ -158,8 +163,8 @@ def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
     )
 
 
-def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
-    """Say that features seem to be stretched to one length, whatever the video's duration.
+def describe_one_length(steps: FloatArray, durations: FloatArray) -> str:
+    """Say that features seem to be cut or stretched to one length, whatever the duration.
 
     Args:
         steps: feature vectors of each video; NaN where unknown.
@@ -167,25 +172,26 @@ def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
     """
     known = np.isfinite(steps) & np.isfinite(durations)
     steps, durations = steps[known], durations[known]
-    if len(steps) < _FEWEST_VIDEOS or np.ptp(steps) > 0 or steps[0] == 1:
+    if len(steps) < _FEWEST_VIDEOS:
         return ""
+    fewest, most = np.quantile(steps, [0.25, 0.75])
     shortest, longest = np.quantile(durations, [0.25, 0.75])
-    if longest < 1.2 * shortest:
+    if fewest < most or most == 1 or longest <= _LEAST_VARIATION * shortest:
         return ""
     return (
-        f"Every video has {steps[0]:g} feature vectors, though the durations differ: features that "
-        "were stretched to one length have no fixed seconds; use features of constant stride and "
-        "`resize_to`."
+        f"most videos have {most:g} feature vectors, though their durations differ. Features that "
+        "were cut lack what follows; those that were stretched to one length lie at wrong seconds: "
+        "use whole ones of constant stride, with `resize_to` if one length is wanted."
     )
 
 
-def _constant_factor(ratios: FloatArray) -> float | None:
+def _constant_factor(ratios: FloatArray, most_spread: float) -> float | None:
     """Return the median ratio if it is far from 1 and about the same in all videos."""
     ratios = ratios[np.isfinite(ratios)]
     if len(ratios) < _FEWEST_VIDEOS:
         return None
     low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    if abs(median - 1) <= _LEAST_DEVIATION or high - low > 2 * _MOST_SPREAD * median:
+    if abs(median - 1) <= _LEAST_DEVIATION or high - low > most_spread * median:
         return None
     return float(median)
 

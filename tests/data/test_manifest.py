@@ -27,8 +27,8 @@ def test_table():
         "split       for             videos  usable  missing  damaged  no audio  events  hours\n"
         "training    fit              1,200   1,194        5        1         2   3,456   12.3\n"
         "validation  validate, test      10      10        0        0         0      20    0.5\n"
-        "6 of 1,200 videos of training were skipped and count as missed.\n"
-        "2 of 1,200 videos of training have no audio.\n"
+        "6 videos of training were skipped and count as missed.\n"
+        "2 videos of training have no audio.\n"
         "The annotations of training hold 9 zero-length events.\n"
         "Every video has 100 feature vectors.\n"
         "Left out of training on training: 9 zero-length events.\n"
@@ -48,8 +48,8 @@ def test_every_shortcoming_is_noted():
         "test", ["test"], 100, 1, 1.0, without_scores=["a"], blocked=["b", "c"]
     ).notes()
     assert notes == [
-        "1 of 100 videos of test have no external video scores: nothing is detected in them.",
-        "2 of 100 videos of test are blocked; the protocol leaves them out.",
+        "1 videos of test have no external video scores: nothing is detected in them.",
+        "2 videos of test are blocked; the protocol leaves them out.",
     ]
 
 
