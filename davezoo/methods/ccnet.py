@@ -26,6 +26,7 @@ from davezoo.nn.detector import Modalities
 from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, GranularityNeck
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.layers import zero_bias_linear
+from davezoo.nn.masks import StreamMasks
 from davezoo.nn.pyramid import CrossModalPyramid, partner_of
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
 from davezoo.structures import ONE_PEACE_GRID, FeatureGrid
@@ -42,24 +43,28 @@ class TemporalGate(nn.Module):
         masked: keep padded steps out of the attention. Without it they share in the softmax with
             a value of zero, which damps the gates of short videos, as published from the second
             level on.
+        window: steps around each step that it sees; None for all.
     """
 
-    def __init__(self, width: int, num_heads: int, stride: int, masked: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, stride: int, masked: bool, window: int | None = None
+    ) -> None:
         super().__init__()
         self.masked = masked
         self.norm_x = nn.LayerNorm(width)
         self.norm_y = nn.LayerNorm(width)
-        self.attention = ConvAttention(width, num_heads, stride)
+        self.attention = ConvAttention(width, num_heads, stride, window)
         self.to_gate = zero_bias_linear(width, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, key_mask: Tensor) -> Tensor:
         """Return gates in (0, 1), (B, T / stride, 1), from (B, T, C).
 
         Args:
             x: the modality that gates.
-            mask: valid steps after the stride, (B, T / stride).
+            mask: steps after the stride that hold something, (B, T / stride).
+            key_mask: steps after the stride that may be attended, (B, T / stride).
         """
-        masks = (mask, None) if self.masked else (None, mask)
+        masks = (key_mask, None) if self.masked else (None, mask)
         mixed = self.attention(self.norm_x(x), self.norm_y(x), *masks)
         return torch.sigmoid(self.to_gate(mixed))
 
@@ -79,6 +84,7 @@ class ConsistentPyramid(CrossModalPyramid):
             stream attends to itself; the paper does not say what it put there.
         gates: gate each stream by the other (TCG).
         masked_gates: keep padding out of the gates on every level, not only on the first.
+        window: steps of a level around each step that it sees; None for all.
     """
 
     def __init__(
@@ -92,23 +98,29 @@ class ConsistentPyramid(CrossModalPyramid):
         interaction: bool,
         gates: bool,
         masked_gates: bool,
+        window: int | None = None,
     ) -> None:
-        super().__init__(streams, width, num_heads, num_levels, drop_path, interaction=interaction)
+        sizes = (streams, width, num_heads, num_levels, drop_path)
+        super().__init__(*sizes, interaction=interaction, window=window)
         self.gates = nn.ModuleDict(  # by the stream that they are computed from
             {
                 name: nn.ModuleList(
-                    TemporalGate(width, num_heads, stride, masked_gates or level == 0)
+                    TemporalGate(width, num_heads, stride, masked_gates or level == 0, window)
                     for level, stride in enumerate(self.strides)
                 )
                 for name in (streams if gates and len(streams) > 1 else [])
             }
         )
 
-    def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def step(
+        self, level: int, streams: Mapping[str, Tensor], masks: StreamMasks
+    ) -> dict[str, Tensor]:
         """Return the modalities of a level from those of the level before; see the base."""
-        new = super().step(level, streams, mask)
+        new = super().step(level, streams, masks)
         gates = {
-            name: self.gates.get_submodule(f"{name}.{level}")(streams[name], mask)
+            name: self.gates.get_submodule(f"{name}.{level}")(
+                streams[name], masks.of(name), masks.keys(name)
+            )
             for name in self.gates
         }
         return {name: x * (1 + partner_of(name, gates)) if gates else x for name, x in new.items()}
@@ -144,6 +156,8 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: channels of each class within it.
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -175,6 +189,7 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -192,6 +207,7 @@ class CCNetDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            attention_window=attention_window,
             modalities=modalities,
             correspondence=correspondence,
             correspondence_weight=correspondence_weight,
@@ -209,19 +225,22 @@ class CCNetDetector(TwoStreamDetector):
             interaction=cross_modal_interaction,
             gates=temporal_gates,
             masked_gates=masked_gates,
+            window=attention_window,
         )
         fused = self.fused_width
         steps = [max_length // stride for stride in self.strides]
         stretch = None if length_free else steps
         inner = (num_classes, dependency_width)
         c2f = (
-            CoarseToFine(fused, num_heads, stretch, drop_path)
+            CoarseToFine(fused, num_heads, stretch, drop_path, attention_window)
             if coarse_to_fine and num_levels > 1
             else None
         )
-        f2c = FineToCoarse(fused, num_levels, drop_path) if fine_to_coarse else None
+        f2c = (
+            FineToCoarse(fused, num_levels, drop_path, attention_window) if fine_to_coarse else None
+        )
         branch = ChannelBranch(fused, *inner, steps, drop_path) if channel_branch else None
-        relate = DependencyBlock(fused, *inner, drop_path) if dependency else None
+        relate = DependencyBlock(fused, *inner, drop_path, attention_window) if dependency else None
         first, last = (f2c, c2f) if fine_to_coarse_first else (c2f, f2c)
         self.neck = GranularityNeck(first, branch if dependency else None, relate, last)
         self.heads = DetectionHeads(
@@ -269,6 +288,8 @@ class CCNet(EventLocalizer):
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length; needs
             `masked_gates` and no `channel_branch`.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -301,6 +322,7 @@ class CCNet(EventLocalizer):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -329,6 +351,7 @@ class CCNet(EventLocalizer):
             dependency_width=dependency_width,
             channel_branch=channel_branch,
             length_free=length_free,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,

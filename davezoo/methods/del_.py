@@ -62,6 +62,9 @@ class DELDetector(Detector):
         category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps. The
+            alignment and the guides of the aggregation see all steps even then.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -91,6 +94,7 @@ class DELDetector(Detector):
         category_weight: float = 0.001,
         objective: ContrastRule = "published",
         published_token_grid: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -121,10 +125,11 @@ class DELDetector(Detector):
         # What no loss trains is frozen: training in several processes refuses it otherwise.
         self.scores.requires_grad_("score" in self.token_losses.weights)
         self.categories.requires_grad_("category" in self.token_losses.weights)
-        self._build_encoder(width, num_heads, num_unimodal_blocks, drop_path)
+        self._build_encoder(width, num_heads, num_unimodal_blocks, drop_path, attention_window)
         steps = None if length_free else max_length
         self.pyramid = StridedPyramid(width, len(strides), masked=length_free)
-        self.neck = PathAggregation(width, len(strides), steps) if path_aggregation else None
+        sizes = (width, len(strides), steps)
+        self.neck = PathAggregation(*sizes, attention_window) if path_aggregation else None
         self.heads = DetectionHeads(
             width * len(self.streams),
             head_width,
@@ -150,7 +155,9 @@ class DELDetector(Detector):
             {name: trunc_normal_linear(width, self.num_classes) for name in self.streams}
         )
 
-    def _build_encoder(self, width: int, num_heads: int, num_blocks: int, drop_path: float) -> None:
+    def _build_encoder(
+        self, width: int, num_heads: int, num_blocks: int, drop_path: float, window: int | None
+    ) -> None:
         self.encoder = TwoStreamEncoder(
             dict.fromkeys(self.streams, width),
             width,
@@ -160,33 +167,40 @@ class DELDetector(Detector):
             length_multiple=self.strides[-1],
             drop_path=drop_path,
             activation=F.gelu,
+            window=window,
         )
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Detect events; see `Detector.forward`.
 
         `features` of the result holds by name of the stream: `tokens`, the aligned features,
         (B, T, C), their `scores`, (B, T), and `categories`, (B, T, K), both logits; `summary`,
-        (B, C); `encoded`, (B, T, C), and `levels`, a list of (B, T_l, C). `mask`, (B, T), are the
-        valid steps; `fused`, (B, P, M C), is what the heads read.
+        (B, C); `encoded`, (B, T, C), `levels`, a list of (B, T_l, C), and `stream_masks`, the steps
+        with content, (B, T). `mask`, (B, T), are the steps of the video; `fused`, (B, P, M C), is
+        what the heads read.
         """
-        streams, mask = self.prepare(visual, audio, mask)
-        tokens, summary = self.alignment(streams, mask)
-        encoded = self.encoder(tokens, mask)
-        masks = [mask[:, ::stride] for stride in self.strides]
+        streams, masks = self.prepare(visual, audio, mask, audio_mask)
+        tokens, summary = self.alignment(streams, masks)
+        encoded = self.encoder(tokens, masks)
+        by_level = [masks.strided(stride) for stride in self.strides]
         # One set of weights serves both streams: they are the rows of one batch, and the guide of
         # each is the other half of it (or the stream itself, if it is alone).
         rows = torch.cat(list(encoded.values()))  # (M B, T, C)
-        row_masks = [level.repeat(len(encoded), 1) for level in masks]
+        row_masks = [torch.cat([level.of(name) for name in encoded]) for level in by_level]
         levels = self.pyramid(rows, row_masks)
         if self.neck is not None:
-            levels = self.neck(levels, row_masks, rows.roll(len(mask), 0))
+            guide, guide_mask = (x.roll(len(mask), 0) for x in (rows, row_masks[0]))
+            levels = self.neck(levels, row_masks, guide, guide_mask)
         fused = torch.cat(torch.cat(levels, dim=1).chunk(len(encoded)), dim=-1)
-        lengths = [level.shape[1] for level in masks]
-        logits, offsets = self.heads(fused, torch.cat(masks, dim=1), lengths)
+        level_masks = [level.video for level in by_level]
+        lengths = [level.shape[1] for level in level_masks]
+        logits, offsets = self.heads(fused, torch.cat(level_masks, dim=1), lengths)
         halves = [level.chunk(len(encoded)) for level in levels]
         features = {
-            "mask": mask,
+            "mask": masks.video,
+            "stream_masks": {name: masks.of(name) for name in encoded},
             "tokens": tokens,
             "scores": {name: self.scores[name](x).squeeze(-1) for name, x in tokens.items()},
             "categories": {name: self.categories[name](x) for name, x in tokens.items()},
@@ -195,7 +209,7 @@ class DELDetector(Detector):
             "levels": dict(zip(encoded, map(list, zip(*halves, strict=True)), strict=True)),
             "fused": fused,
         }
-        return Predictions(logits, offsets, masks, features)
+        return Predictions(logits, offsets, level_masks, features)
 
     def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted losses of steps and of whole videos; see `TokenLosses`."""
@@ -233,6 +247,9 @@ class DEL(EventLocalizer):
         category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps. The
+            alignment and the guides of the aggregation see all steps even then.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -263,6 +280,7 @@ class DEL(EventLocalizer):
         category_weight: float = 0.001,
         objective: ContrastRule = "published",
         published_token_grid: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -289,6 +307,7 @@ class DEL(EventLocalizer):
             category_weight=category_weight,
             objective=objective,
             published_token_grid=published_token_grid,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,
