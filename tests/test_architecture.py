@@ -64,7 +64,7 @@ ALLOWED = {
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
-    "cli": {"training", "complexity"},
+    "cli": {"training", "complexity", "data", "recipes"},
     "__main__": {"cli"},
 }
 # The package itself only hands names on; its version may be read from anywhere.

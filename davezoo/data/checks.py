@@ -90,7 +90,10 @@ class CheckedSplit:
     @property
     def remarks(self) -> list[str]:
         """What looks odd in the whole split, though it can be used."""
-        one_length = describe_one_length(self._steps_of(self._leading), self._annotated_durations)
+        lengths = self._annotated_durations
+        if self._counts_own_frames:
+            lengths = lengths * self._fps
+        one_length = describe_one_length(self._steps_of(self._leading), lengths)
         return [f"In {self.name} {one_length}"] if one_length else []
 
     def check(self, present: set[str], skip_unreadable: bool) -> None:

@@ -244,16 +244,19 @@ def test_times_in_seconds():
 def test_features_of_one_length():
     durations = np.array([30.0, 60, 90, 200, 150])
     steps = np.full(5, 100.0)
-    assert "most videos have 100 feature vectors" in describe_one_length(steps, durations)
-    cut = np.array([90.0, 100, 100, 100, 100])
-    assert "most videos have 100 feature vectors" in describe_one_length(cut, durations)
+    assert "5 of 5 videos have 100 feature vectors" in describe_one_length(steps, durations)
+    cut = np.array([70.0, 90, 100, 100, 80])
+    assert "2 of 5 videos have 100 feature vectors" in describe_one_length(cut, durations)
     assert describe_one_length(np.array([60.0, 70, 80, 90, 100]), durations) == ""
     assert describe_one_length(steps, np.array([10.0, 10, 10.1, 10, 10])) == ""
     assert describe_one_length(steps, np.full(5, math.nan)) == ""
 
 
 def test_cut_features_are_no_wrong_frame_rate():
-    durations = np.array([13.1, 13.5, 13.9, 14.3, 14.7])
+    durations = np.array([12.4, 12.9, 13.5, 14.3, 15.0])
     steps = np.full(5, 32.0)
     assert explain_durations(steps, durations, UNAV, None) == ""
-    assert "fit" in explain_durations(steps, np.full(5, 14.0), UNAV, None)  # clips of one length
+    steps[:2] = 30
+    assert explain_durations(steps, durations, UNAV, None) == ""
+    clips = np.full(5, 14.0)
+    assert "would fit" in explain_durations(np.full(5, 32.0), clips, UNAV, None)
