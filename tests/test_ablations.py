@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import davezoo
 from davezoo.complexity import make_parser
+from davezoo.leaderboards.reported import read_reported
 from davezoo.recipes import FOLDER
 from davezoo.task import EventLocalizer
 from davezoo.training import DaveCLI
@@ -92,6 +93,34 @@ def test_every_table_is_there() -> None:
     for method, tables in TABLES.items():
         assert tables <= {table for other, table, *_ in ROWS if other == method}
     assert len({(method, table, row) for method, table, row, _ in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("method", ["CCNet", "LoCo", "DEL"])
+def test_page_and_published_tables_agree(method: str) -> None:
+    """Each row of the method, in the same order, called by its name or its features.
+
+    Not on the page: tables without an ablation, rows of other systems, other data sets. Not
+    published: Fig. 4 and 5 of LoCo, which print no numbers.
+    """
+    paper = method.lower()
+    on_page = [
+        (f"{paper}/{table}", name, words)
+        for other, table, name, words in ROWS
+        if other == method and not table.startswith(("(", "Fig."))
+    ]
+    tables = {table for table, *_ in on_page}
+    published = [
+        (name.removesuffix("-unav100"), {row.name, row.encoder}, row.words)
+        for name, table in read_reported().items()
+        for row in table.rows
+        if name.removesuffix("-unav100") in tables
+        and row.words
+        and (table.kind == "ablation" or row.method == method)
+    ]
+    assert len(on_page) == len(published)
+    for (table, name, words), row in zip(on_page, published, strict=True):
+        assert (table, words) == (row[0], row[2])
+        assert name in row[1]
 
 
 def test_rows_of_one_table_differ() -> None:
