@@ -132,7 +132,6 @@ class EventLocalizer(LightningModule, ABC):
             lengths, detector.strides, detector.regression_ranges, device=logits.device
         )
         targets = assign(points, batch.segments, batch.labels, detector.num_classes)
-
         positive = targets.positive & mask.unsqueeze(-1)  # (B, P, N)
         normalizer = self._update_normalizer(positive.any(-1).sum())
 
@@ -158,9 +157,11 @@ class EventLocalizer(LightningModule, ABC):
             self.loss_normalizer.mul_(momentum).add_(current, alpha=1 - momentum)
         return self.loss_normalizer.clone()
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Run the detector; see `Detector.forward`."""
-        predictions: Predictions = self.detector(visual, audio, mask)
+        predictions: Predictions = self.detector(visual, audio, mask, audio_mask)
         return predictions
 
     def detect(self, predictions: Predictions, batch: Batch) -> list[Events]:
@@ -223,7 +224,7 @@ class EventLocalizer(LightningModule, ABC):
         ).to(self.device)
         was_training = self.training
         self.eval()
-        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)[0].to("cpu")
+        found = self.detect(self(*batch.inputs), batch)[0].to("cpu")
         self.train(was_training)
         scores = torch.zeros(0) if found.scores is None else found.scores
         rows = zip(found.segments.tolist(), found.labels.tolist(), scores.tolist(), strict=True)
@@ -235,7 +236,7 @@ class EventLocalizer(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the summed loss of a batch and log each of its parts."""
-        losses = self.losses(self(batch.visual, batch.audio, batch.mask), batch)
+        losses = self.losses(self(*batch.inputs), batch)
         total = torch.stack(list(losses.values())).sum()
         size = len(batch.video_ids)
         self.log_dict({f"train/{name}": x.detach() for name, x in losses.items()}, batch_size=size)
@@ -244,7 +245,7 @@ class EventLocalizer(LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the score and log its loss."""
-        predictions = self(batch.visual, batch.audio, batch.mask)
+        predictions = self(*batch.inputs)
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
         self._val_is_finite = self._val_is_finite & total.isfinite()
         self.log("val/loss", total, batch_size=len(batch.video_ids), sync_dist=True)
@@ -258,7 +259,7 @@ class EventLocalizer(LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
         """Return the events of every video of a batch, in seconds."""
-        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)
+        found = self.detect(self(*batch.inputs), batch)
         return dict(zip(batch.video_ids, found, strict=True))
 
     @property

@@ -1,5 +1,6 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,20 @@ def test_odd_batches_train_without_nan(case: str, loss: str) -> None:
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert gradients
     assert all(g.isfinite().all() for g in gradients)
+
+
+def test_every_step_hands_the_mask_of_the_sound_on() -> None:
+    """NaN stands where there is no sound."""
+    module, data = model().eval(), replace(ODD["one class"])
+    data.audio_mask = data.mask & torch.tensor([[True], [False]])
+    data.audio = data.audio.masked_fill(~data.audio_mask.unsqueeze(1), torch.nan)
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    assert module.training_step(data, 0).isfinite()
+    with torch.no_grad():
+        found = module.predict_step(data, 0)
+    for events in found.values():
+        assert events.scores is not None
+        assert events.segments.isfinite().all()
 
 
 def test_no_event_has_no_regression_loss() -> None:

@@ -40,8 +40,8 @@ class CorrespondenceCorrection(nn.Module):
 
     The loss is the mean over the rows of -sum_j G_ij log softmax_j(S_ij), and over both directions.
     G is never laid out over the batch: what the loss needs of it are sums over the steps of one
-    video, or over all steps alike; only the similarities S are (B T)^2. Padded steps are neither
-    asked nor offered. All arithmetic is float32, also under autocast.
+    video, or over all steps alike; only the similarities S are (B T)^2. Padded steps and those
+    without sound are neither asked nor offered. All arithmetic is float32, also under autocast.
 
     Temperature and sigma are learned as logarithms and put back into their limits before each use
     in training: beyond a barrier at sigma of some 70 steps the loss would fall to zero.
@@ -70,7 +70,7 @@ class CorrespondenceCorrection(nn.Module):
 
         Args:
             streams: `visual` and `audio`, (B, T, C) each.
-            mask: valid steps, (B, T).
+            mask: steps where both have content, (B, T).
         """
         self._keep_within_limits()
         with without_autocast(mask):
