@@ -1,14 +1,20 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 
-from davezoo import UnAV
+from davezoo import LoCo, UnAV
+from davezoo.annotations import read_annotations
+from davezoo.annotations.video_scores import VideoScores
 from davezoo.structures import Batch, FeatureGrid
+from davezoo.task import EventLocalizer
 
 GRID = FeatureGrid(fps=25, stride=8, window=24)
 
@@ -136,8 +142,6 @@ def test_score_without_a_data_module_says_what_is_missing() -> None:
 
 
 def test_abstract() -> None:
-    from davezoo.task import EventLocalizer
-
     with pytest.raises(TypeError, match="abstract"):
         EventLocalizer(None, [], GRID)  # type: ignore[abstract, arg-type]
 
@@ -156,17 +160,44 @@ def test_settings_that_are_refused(settings: dict[str, object], message: str) ->
         model(**settings)
 
 
-def test_videos_too_long_for_fixed_weights_are_refused_before_training() -> None:
+def with_data(module: EventLocalizer, **lengths: dict[str, int]) -> EventLocalizer:
+    """Let a module meet a data module that tells the lengths of its videos by stage."""
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    module = model()
     trainer.datamodule = SimpleNamespace(  # type: ignore[attr-defined]
-        length_multiple=32, max_length=64, longest_video=lambda stage: (f"of {stage}", 65)
+        length_multiple=32, max_length=64, video_lengths=lengths.__getitem__
     )
     module.trainer = trainer
-    module.setup("fit")
-    module.detector.fixed_length = True
-    with pytest.raises(ValueError, match=r"steps of video 'of fit' to be at most 64, .* got 65"):
+    return module
+
+
+def test_long_videos_are_counted_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    lengths = {"a": 64, "b": 65, "c": 200}
+    module = with_data(model(chunk_length=64), fit=lengths, validate={"a": 64})
+    with caplog.at_level("INFO"):
         module.setup("fit")
+    assert "2 of 3 videos are longer than 64 steps: they are read in chunks" in caplog.text
+    caplog.clear()
+    for settings, found in [({}, lengths), ({"chunk_length": 64}, {"a": 64})]:
+        with_data(model(**settings), fit=found, validate=found).setup("fit")
+    assert "chunks" not in caplog.text
+
+
+def test_validation_loss_is_of_one_kind_where_videos_are_read_in_chunks() -> None:
+    """LoCo's own loss needs the features of the whole video."""
+    module = LoCo(["dog", "bell", "rain"], 6, 4, width=8, head_width=8, max_length=64)
+    module.eval()
+    module.metric = SimpleNamespace(update=lambda *_: None)  # type: ignore[assignment]
+    logged = {}
+    module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
+    data = ODD["one class"]
+    losses = module.losses(module(*data.inputs), data)
+    assert set(losses) == {"loss_cls", "loss_reg", "loss_correspondence"}
+    for validated, names in [({"a": 64}, set(losses)), ({"b": 65}, {"loss_cls", "loss_reg"})]:
+        module.chunk_length = 64
+        with_data(module, fit=validated, validate=validated).setup("fit")
+        module.validation_step(data, 0)
+        expected = torch.stack([losses[name] for name in names]).sum()
+        torch.testing.assert_close(logged["val/loss"], expected)
 
 
 def test_data_for_a_flatter_pyramid_is_refused() -> None:
@@ -178,3 +209,80 @@ def test_data_for_a_flatter_pyramid_is_refused() -> None:
     module.trainer = trainer
     with pytest.raises(ValueError, match="coarsest stride 32, got 16"):
         module.setup("fit")
+
+
+def class_agnostic_data(tmp_path: Path) -> SimpleNamespace:
+    """Return data of which a model learns `event`, with a classifier of their videos."""
+    truth = {
+        "a": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [1, 9], "label": "x"}],
+        },
+        "b": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [2, 8], "label": "z"}],
+        },
+        "c": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [3, 7], "label": "y"}],
+        },
+    }
+    (tmp_path / "truth.json").write_text(json.dumps({"database": truth}))
+    annotations = read_annotations(tmp_path / "truth.json")
+    scores = VideoScores(
+        {"a": 0, "b": 1}, np.array([[0.9, 0.1, 0.4], [0.0, 0.5, 0.64]]), annotations.class_names
+    )
+    return SimpleNamespace(
+        length_multiple=32,
+        max_length=64,
+        class_names=["event"],
+        protocol="activitynet13-blocked",
+        blocked_videos=["c"],
+        video_scores=scores,
+        split_of=lambda stage: stage,
+        ground_truth=annotations.split,
+    )
+
+
+def test_external_scores_name_the_events_of_a_class_agnostic_model(tmp_path: Path) -> None:
+    """Each event twice, with the two best classes of its video; none without a score."""
+    small = {"width": 8, "head_width": 8, "max_length": 64, "num_heads": 2}
+    module = UnAV(["event"], 6, 4, score_threshold=0.0, **small).eval()  # type: ignore[arg-type]
+    data = batch([64, 30, 64], [[[0.0, 0.0]]] * 3, [[-1]] * 3)
+    data.video_ids = ["a", "b", "c"]
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.datamodule = class_agnostic_data(tmp_path)  # type: ignore[attr-defined]
+    module.trainer = trainer
+    with torch.no_grad():
+        proposals = module.detect(module(*data.inputs), data)
+        assert module.predict_step(data, 0)["a"].labels.unique().tolist() == [0]
+        module.setup("test")
+        module.on_test_epoch_start()
+        found = module.test_step(data, 0)
+    assert module.detected_class_names == ["x", "y", "z"]
+    for video, own, best in [("a", proposals[0], [0, 2]), ("b", proposals[1], [2, 1])]:
+        assert len(found[video]) == min(2 * len(own), 100)
+        assert found[video].labels.unique().tolist() == sorted(best)
+        assert found[video].labels[0] == best[0]
+        top = {"a": 0.9, "b": 0.64}[video]
+        torch.testing.assert_close(found[video].scores[0], (top * own.scores[0]).sqrt())
+        torch.testing.assert_close(found[video].segments[0], own.segments[0])
+    assert len(proposals[2]) > 0
+    assert len(found["c"]) == 0
+    metric = module.metric
+    assert metric is not None
+    assert metric.protocol.name == "activitynet13-blocked"
+    assert metric.ground_truth.video_ids == ["a", "b"]
+
+
+def test_a_model_of_all_classes_is_refused_by_class_agnostic_data(tmp_path: Path) -> None:
+    module = model()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.datamodule = class_agnostic_data(tmp_path)  # type: ignore[attr-defined]
+    module.trainer = trainer
+    module.setup("test")
+    with pytest.raises(ValueError, match=r"1 classes \(event, ...\) for a model of 3"):
+        module.on_test_epoch_start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -224,8 +223,8 @@ class EventDataModule(LightningDataModule):
         """
         return self.subsets.ground_truth(split)
 
-    def longest_video(self, stage: str) -> tuple[str, int]:
-        """Return id and steps of the longest video that a stage evaluates.
+    def video_lengths(self, stage: str) -> dict[str, int]:
+        """Return the steps of every video that a stage evaluates.
 
         In `fit` these are the videos to validate, and those to test if they are set up already.
         """
@@ -234,7 +233,7 @@ class EventDataModule(LightningDataModule):
         lengths: dict[str, int] = {}
         for key in (key for key in stages if key in self.datasets):
             lengths |= self.subsets.look_at(self.splits[key]).steps
-        return max(lengths.items(), key=itemgetter(1))
+        return lengths
 
     def manifest(self, stage: str) -> Manifest:
         """Return what is there and what is missing for a stage; for `fit` in all that is set up."""

@@ -43,14 +43,17 @@ class TemporalGate(nn.Module):
         masked: keep padded steps out of the attention. Without it they share in the softmax with
             a value of zero, which damps the gates of short videos, as published from the second
             level on.
+        window: steps around each step that it sees; None for all.
     """
 
-    def __init__(self, width: int, num_heads: int, stride: int, masked: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, stride: int, masked: bool, window: int | None = None
+    ) -> None:
         super().__init__()
         self.masked = masked
         self.norm_x = nn.LayerNorm(width)
         self.norm_y = nn.LayerNorm(width)
-        self.attention = ConvAttention(width, num_heads, stride)
+        self.attention = ConvAttention(width, num_heads, stride, window)
         self.to_gate = zero_bias_linear(width, 1)
 
     def forward(self, x: Tensor, mask: Tensor, key_mask: Tensor) -> Tensor:
@@ -81,6 +84,7 @@ class ConsistentPyramid(CrossModalPyramid):
             stream attends to itself; the paper does not say what it put there.
         gates: gate each stream by the other (TCG).
         masked_gates: keep padding out of the gates on every level, not only on the first.
+        window: steps of a level around each step that it sees; None for all.
     """
 
     def __init__(
@@ -94,12 +98,14 @@ class ConsistentPyramid(CrossModalPyramid):
         interaction: bool,
         gates: bool,
         masked_gates: bool,
+        window: int | None = None,
     ) -> None:
-        super().__init__(streams, width, num_heads, num_levels, drop_path, interaction=interaction)
+        sizes = (streams, width, num_heads, num_levels, drop_path)
+        super().__init__(*sizes, interaction=interaction, window=window)
         self.gates = nn.ModuleDict(  # by the stream that they are computed from
             {
                 name: nn.ModuleList(
-                    TemporalGate(width, num_heads, stride, masked_gates or level == 0)
+                    TemporalGate(width, num_heads, stride, masked_gates or level == 0, window)
                     for level, stride in enumerate(self.strides)
                 )
                 for name in (streams if gates and len(streams) > 1 else [])
@@ -124,10 +130,10 @@ class CCNetDetector(TwoStreamDetector):
     """The network of CCNet.
 
     Linear layers over time (coarse to fine, channel branch) bake `max_length` into the weights:
-    every batch is padded to exactly that length, and a longer video is refused. For data with
-    long videos there is the variant `length_free`, which interpolates over time in their place; it
-    has no weights in common with published checkpoints there, and needs `masked_gates` and no
-    `channel_branch`, whose results depend on the padding.
+    every batch is padded to exactly that length, and a longer video is refused (`CCNet` reads it
+    in chunks). For data with long videos there is the variant `length_free`, which interpolates
+    over time in their place; it has no weights in common with published checkpoints there, and
+    needs `masked_gates` and no `channel_branch`, whose results depend on the padding.
 
     Args:
         visual_width: width of the visual features (1536: ONE-PEACE).
@@ -150,6 +156,8 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: channels of each class within it.
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -181,6 +189,7 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -198,6 +207,7 @@ class CCNetDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            attention_window=attention_window,
             modalities=modalities,
             correspondence=correspondence,
             correspondence_weight=correspondence_weight,
@@ -215,19 +225,22 @@ class CCNetDetector(TwoStreamDetector):
             interaction=cross_modal_interaction,
             gates=temporal_gates,
             masked_gates=masked_gates,
+            window=attention_window,
         )
         fused = self.fused_width
         steps = [max_length // stride for stride in self.strides]
         stretch = None if length_free else steps
         inner = (num_classes, dependency_width)
         c2f = (
-            CoarseToFine(fused, num_heads, stretch, drop_path)
+            CoarseToFine(fused, num_heads, stretch, drop_path, attention_window)
             if coarse_to_fine and num_levels > 1
             else None
         )
-        f2c = FineToCoarse(fused, num_levels, drop_path) if fine_to_coarse else None
+        f2c = (
+            FineToCoarse(fused, num_levels, drop_path, attention_window) if fine_to_coarse else None
+        )
         branch = ChannelBranch(fused, *inner, steps, drop_path) if channel_branch else None
-        relate = DependencyBlock(fused, *inner, drop_path) if dependency else None
+        relate = DependencyBlock(fused, *inner, drop_path, attention_window) if dependency else None
         first, last = (f2c, c2f) if fine_to_coarse_first else (c2f, f2c)
         self.neck = GranularityNeck(first, branch if dependency else None, relate, last)
         self.heads = DetectionHeads(
@@ -249,8 +262,8 @@ def _check_length_free(channel_branch: bool, gates_ignore_padding: bool) -> None
 class CCNet(EventLocalizer):
     """CCNet with its training recipe.
 
-    Its batches are padded to exactly `max_length`, and longer videos are refused; `CCNetDetector`
-    says why, and `length_free` is the way out.
+    Its batches are padded to exactly `max_length`, and longer videos are read in overlapping chunks
+    of that length; `CCNetDetector` says why, and `length_free` is the way out.
 
     Args:
         class_names: name of each class index; taken from the data on the command line.
@@ -275,6 +288,8 @@ class CCNet(EventLocalizer):
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length; needs
             `masked_gates` and no `channel_branch`.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -307,6 +322,7 @@ class CCNet(EventLocalizer):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -335,6 +351,7 @@ class CCNet(EventLocalizer):
             dependency_width=dependency_width,
             channel_branch=channel_branch,
             length_free=length_free,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.layers import SinusoidalPositions
+from davezoo.nn.layers import SinusoidalPositions, in_blocks
 from davezoo.nn.masks import StreamMasks
 
 
@@ -60,18 +60,26 @@ class AdaptiveAttention(nn.Module):
         )
         query = query * heads[1] ** -0.5
         allowed = F.pad(mask, (1, 0), value=True)  # (M, B, 1 + T)
-        logits = query @ key.transpose(-1, -2)
-        logits = logits.masked_fill(~allowed[:, :, None, None], -torch.inf)
-        # The softmax itself is in float32 under autocast; only the products are in half precision.
-        if len(x) == 1:
-            mixed = logits.softmax(-1).to(value.dtype) @ value
-        else:
-            partner = (query * key.flip(0)).sum(-1, keepdim=True)
-            alone = F.pad(mask & ~mask.flip(0), (1, 0), value=True)  # a summary always is
-            partner = partner.masked_fill(alone[:, :, None, :, None], -torch.inf)
-            weights = torch.cat([logits, partner], dim=-1).softmax(-1).to(value.dtype)
-            mixed = weights[..., :-1] @ value + weights[..., -1:] * value.flip(0)
-        out: Tensor = self.out(mixed.transpose(2, 3).flatten(3))
+        alone = F.pad(mask & ~mask.flip(0), (1, 0), value=True)  # a summary always is
+
+        def mix(rows: slice) -> Tensor:
+            """Return (M, B, H, rows, C / H)."""
+            asked = query[..., rows, :]
+            logits = asked @ key.transpose(-1, -2)
+            logits = logits.masked_fill(~allowed[:, :, None, None], -torch.inf)
+            # The softmax is in float32 under autocast; only the products are in half precision.
+            if len(x) == 1:
+                mixed: Tensor = logits.softmax(-1).to(value.dtype) @ value
+            else:
+                partner = (asked * key.flip(0)[..., rows, :]).sum(-1, keepdim=True)
+                partner = partner.masked_fill(alone[:, :, None, rows, None], -torch.inf)
+                weights = torch.cat([logits, partner], dim=-1).softmax(-1).to(value.dtype)
+                mixed = weights[..., :-1] @ value
+                mixed = mixed + weights[..., -1:] * value.flip(0)[..., rows, :]
+            return mixed
+
+        rows = in_blocks(mix, x.shape[2])
+        out: Tensor = self.out(rows.transpose(2, 3).flatten(3))
         return out
 
 

@@ -7,11 +7,18 @@ number of steps of each level. One product over all points replaces a small conv
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself uses
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+_Result = TypeVar("_Result")
+
+# Rows at a time of what looks at all steps; the usual 224 and 256 steps are one block.
+BLOCK_ROWS = 320
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
@@ -22,6 +29,45 @@ def without_autocast(x: Tensor) -> torch.autocast:
     device = x.device.type
     known = device if torch.amp.is_autocast_available(device) else "cpu"
     return torch.autocast(known, enabled=False)
+
+
+def in_blocks(rows_of: Callable[[slice], Tensor], num_rows: int) -> Tensor:
+    """Compute a tensor block by block of its rows, so that what each block needs is held alone.
+
+    A row that looks at all steps needs a number for each of them. Kept for all rows at once, memory
+    would grow with the square of the number of steps; the backward pass computes each block again.
+
+    Args:
+        rows_of: returns the given rows, (..., rows, C).
+        num_rows: rows in all.
+
+    Returns:
+        All rows, (..., `num_rows`, C).
+    """
+    return torch.cat(each_block(rows_of, num_rows, BLOCK_ROWS), dim=-2)
+
+
+def each_block(
+    function: Callable[[slice], _Result], num_rows: int, block_rows: int
+) -> list[_Result]:
+    """Call a function for one block of rows after the other; see `in_blocks`.
+
+    Args:
+        function: what is called, without random draws.
+        num_rows: rows in all.
+        block_rows: rows of a block.
+    """
+    if num_rows <= block_rows:
+        return [function(slice(0, num_rows))]
+    return [
+        checkpoint(
+            function,
+            slice(start, min(start + block_rows, num_rows)),
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for start in range(0, num_rows, block_rows)
+    ]
 
 
 def zero_bias_linear(in_width: int, out_width: int) -> nn.Linear:

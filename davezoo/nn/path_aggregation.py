@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention
-from davezoo.nn.layers import DepthwiseConv, TemporalConv, zero_bias_linear
+from davezoo.nn.layers import DepthwiseConv, TemporalConv, in_blocks, zero_bias_linear
 
 NUM_BINS = 4  # of each pooled level
 NUM_POOLED_LEVELS = 3  # the finest ones
@@ -94,10 +94,14 @@ class MaxSigmoidGate(nn.Module):
         described: Tensor = self.describe(guide if self.over_steps else guide.transpose(1, 2))
         matches = described.reshape(*described.shape[:2], *heads).permute(0, 2, 3, 1)
         rows = x.reshape(*x.shape[:2], *heads)
-        products = rows.transpose(1, 2) @ matches  # (N, H, T_l, J)
-        if self.over_steps:
-            products = products.masked_fill(~guide_mask[:, None, None], -torch.inf)
-        best = products.amax(-1).transpose(1, 2)  # (N, T_l, H)
+
+        def best_of(steps: slice) -> Tensor:
+            products = rows[:, steps].transpose(1, 2) @ matches  # (N, H, steps, J)
+            if self.over_steps:
+                products = products.masked_fill(~guide_mask[:, None, None], -torch.inf)
+            return products.amax(-1).transpose(1, 2)
+
+        best = in_blocks(best_of, x.shape[1])  # (N, T_l, H)
         best = best.masked_fill(~guide_mask.any(1)[:, None, None], 0)
         gate = torch.sigmoid(best / heads[1] ** 0.5 + self.bias)
         convolved: Tensor = self.conv(x, mask, [x.shape[1]])
@@ -114,17 +118,25 @@ class GuidedFusion(nn.Module):
         width: channels.
         num_gate_heads: heads of the gate.
         steps: length of the guide in the weights, or None; see `MaxSigmoidGate`.
+        window: steps around each step that the attentions see; None for all.
         num_heads: heads of the attentions.
     """
 
     def __init__(
-        self, width: int, num_gate_heads: int, steps: int | None, num_heads: int = 4
+        self,
+        width: int,
+        num_gate_heads: int,
+        steps: int | None,
+        window: int | None = None,
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
         half = width // 2
         self.split = zero_bias_linear(2 * width, width)
         self.gate = MaxSigmoidGate(half, width, num_gate_heads, steps)
-        self.attentions = nn.ModuleList(ConvAttention(half, num_heads) for _ in range(3))
+        self.attentions = nn.ModuleList(
+            ConvAttention(half, num_heads, window=window) for _ in range(3)
+        )
         self.merge = zero_bias_linear(6 * half, width)
 
     def forward(self, x: Tensor, mask: Tensor, guide: Tensor, guide_mask: Tensor) -> Tensor:
@@ -229,14 +241,17 @@ class PathAggregation(nn.Module):
         steps: length of every guide, which the published gates and the published pooling bake into
             the weights; None for the forms that take any length, with the mask of each level in
             place of the coarser one doubled.
+        window: steps of a level around each step that the attentions of a fusion see; None for all.
     """
 
-    def __init__(self, width: int, num_levels: int, steps: int | None) -> None:
+    def __init__(
+        self, width: int, num_levels: int, steps: int | None, window: int | None = None
+    ) -> None:
         super().__init__()
         self.true_masks = steps is None
         num_fusions = num_levels - 1
         self.top_down, self.bottom_up = (
-            nn.ModuleList(GuidedFusion(width, heads, steps) for heads in gate_heads)
+            nn.ModuleList(GuidedFusion(width, heads, steps, window) for heads in gate_heads)
             for gate_heads in ([8, *[4] * num_fusions][:num_fusions], [8] * num_fusions)
         )
         self.update = GuideUpdate(width, num_levels, steps) if num_fusions else None

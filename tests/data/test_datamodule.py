@@ -273,7 +273,7 @@ def test_features_in_subfolders(folder):
     assert dataset[0].visual.shape == (5, 40)
 
 
-def test_longest_video_to_evaluate(folder):
+def test_lengths_of_the_videos_to_evaluate(folder):
     folder.add("a", steps=90)
     folder.add("b", steps=30)
     folder.add("v", steps=50, audio_steps=46, subset="validation")
@@ -284,15 +284,16 @@ def test_longest_video_to_evaluate(folder):
     splits = {"val_split": "validation", "test_split": "test", "predict_split": "train"}
     datamodule = folder.open(skip_unreadable=True, **splits)
     datamodule.setup("fit")
-    assert datamodule.longest_video("fit") == ("v", 46)  # training crops what is longer
+    to_validate = {"v": 46, "w": 45}
+    assert datamodule.video_lengths("fit") == to_validate  # training crops what is longer
     with pytest.warns(UserWarning, match="1 of 2 videos"):
         datamodule.setup("test")
-    assert datamodule.longest_video("fit") == ("t", 60)
+    assert datamodule.video_lengths("fit") == {**to_validate, "t": 60}
     datamodule.setup("predict")
-    found = {stage: datamodule.longest_video(stage) for stage in ("validate", "test", "predict")}
-    assert found == {"validate": ("v", 46), "test": ("t", 60), "predict": ("a", 90)}
-    assert datamodule.longest_video(TrainerFn.TESTING) == ("t", 60)
-    assert datamodule.longest_video(TrainerFn.FITTING) == ("t", 60)
+    found = {stage: datamodule.video_lengths(stage) for stage in ("validate", "test", "predict")}
+    assert found == {"validate": to_validate, "test": {"t": 60}, "predict": {"a": 90, "b": 30}}
+    assert datamodule.video_lengths(TrainerFn.TESTING) == {"t": 60}
+    assert datamodule.video_lengths(TrainerFn.FITTING) == {**to_validate, "t": 60}
 
 
 def test_wrong_width_shows_in_setup(folder):
@@ -428,7 +429,7 @@ def test_videos_without_sound_are_used_and_noted(folder):
     for index in range(3):
         folder.add(f"v{index}")
     folder.path("v1", "vggish").unlink()
-    with pytest.raises(MissingFeaturesError, match="no v1_vggish.npy"):
+    with pytest.raises(MissingFeaturesError, match=r"no v1_vggish\.npy"):
         folder.dataset()
     datamodule = folder.open(allow_missing_audio=True, eval_batch_size=3)
     datamodule.setup("test")
@@ -550,3 +551,26 @@ def test_real_thumos_annotations(shared, folder):
         assert batch.grids[0].fps == pytest.approx(row["fps"])
         end = batch.grids[0].end(int(batch.mask.sum()))
         assert end == pytest.approx(row["duration"], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data.annotations=null"], ("annotations", None)),
+        (
+            ["--data.annotations={training: a.csv, test: b.csv}"],
+            ("annotations", ["a.csv", "b.csv"]),
+        ),
+        (["--data.video_info=[a.csv, b.csv]"], ("video_info", ["a.csv", "b.csv"])),
+        (["--data.audio_grid={fps: 100, stride: 96, window: 96}"], ("audio_grid", [100, 96, 96])),
+        (["--data.labels=noun"], ("labels", "noun")),
+        (["--data.resize_to=160"], ("resize_to", 160)),
+        (["--data.bucket_ratio=1.5"], ("bucket_ratio", 1.5)),
+    ],
+)
+def test_command_line_knows_every_form(words, expected):
+    parser = ArgumentParser()
+    parser.add_class_arguments(EventDataModule, "data")
+    name, value = expected
+    found = parser.instantiate(parser.parse_args(words)).data.hparams[name]
+    assert (list(found.values()) if isinstance(found, dict) else found) == value

@@ -23,6 +23,7 @@ from tests.methods.zoo import (
     VARIANTS,
     build,
     build_strong,
+    build_with_weights_of,
     losses_of,
     make_batch,
     rows_of,
@@ -280,3 +281,30 @@ def test_two_hundred_steps_in_low_precision(method: str) -> None:
         losses.append(total.detach())
     assert torch.stack(losses).isfinite().all()
     assert torch.stack(losses[-10:]).mean() < 0.5 * torch.stack(losses[:10]).mean()
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.endswith("windows")])
+def test_windows_as_wide_as_the_video_change_nothing(variant: str) -> None:
+    """And narrow ones do; the networks have the same weights."""
+    full = build_strong(variant, attention_window=None)
+    wide, narrow = (
+        build_with_weights_of(full, variant, attention_window=window) for window in (127, 5)
+    )
+    expected, found = predict(full, USUAL), predict(wide, USUAL)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(predict(narrow, USUAL).logits[0], expected.logits[0], atol=1e-3)
+
+
+def test_del_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its alignment and gates hold all steps for a block of rows alone; values and gradients."""
+    results = []
+    for num_rows in (320, 10):
+        monkeypatch.setattr("davezoo.nn.layers.BLOCK_ROWS", num_rows)
+        for modalities in ("both", "visual"):
+            model = build_strong("DEL, length-free", modalities=modalities)
+            total_loss(model, USUAL).backward()
+            gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+            results.append((list(outputs(predict(model, USUAL))), gradients))
+    for whole, blocks in zip(results[:2], results[2:], strict=True):
+        torch.testing.assert_close(blocks, whole, atol=1e-4, rtol=1e-3)

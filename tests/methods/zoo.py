@@ -65,6 +65,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         "DEL",
         {**_DEL, "length_free": True, "path_aggregation": False},
     ),
+    "UnAV, windows": ("UnAV", {"dependency_width": 8, "attention_window": 5}),
+    "CCNet, windows": ("CCNet", {"dependency_width": 8, "attention_window": 5}),
+    "LoCo, windows": ("LoCo", {**_LOCO, "attention_window": 5}),
+    "DEL, length-free, windows": ("DEL", {**_DEL, "length_free": True, "attention_window": 5}),
 }
 # The networks that are no part of another one.
 MAIN = ["UnAV", "CCNet", "CCNet, length-free", "LoCo", "DEL", "DEL, length-free"]

@@ -106,7 +106,7 @@ def test_gradients_are_those_of_algorithm_1(objective):
 
 def test_rows_of_the_target_are_not_normalised():
     """A row in the middle sums to sqrt(2), one at the end to little more than half of it."""
-    rows = make()._gaussian(64).sum(1)
+    rows = make()._gaussian(slice(64), 64).sum(1)
     assert float(rows[32].detach()) == pytest.approx(math.sqrt(2), abs=1e-4)
     assert float(rows[0].detach()) == pytest.approx(0.91, abs=0.005)
 
@@ -116,7 +116,7 @@ def test_rows_grow_as_sigma_shrinks(sigma, expected):
     """What keeps sigma from collapsing to the diagonal."""
     correction = make()
     correction.log_sigma.data.fill_(math.log(sigma))
-    row = float(correction._gaussian(64)[32].sum().detach())
+    row = float(correction._gaussian(slice(64), 64)[32].sum().detach())
     assert row == pytest.approx(expected, abs=0.01)
 
 
@@ -226,3 +226,21 @@ def test_half_precision_is_left_outside():
 def test_exception_of_the_objective():
     with pytest.raises(ValueError, match=r"`correspondence` to be one of .*'none'.*got 'gauss'"):
         CorrespondenceCorrection(8, "gauss")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_rows_at_a_time_give_the_whole(objective, monkeypatch):
+    """Value and gradients; the last block is shorter, and one is padding alone."""
+    results = []
+    for rows, steps in ((4096, 320), (7, 3)):
+        monkeypatch.setattr("davezoo.nn.correspondence._BLOCK_ROWS", rows)
+        monkeypatch.setattr("davezoo.nn.layers.BLOCK_ROWS", steps)
+        correction = make(objective)
+        torch.manual_seed(1)
+        streams = {name: torch.randn(2, 20, 8) for name in ("visual", "audio")}
+        mask = torch.arange(20) < torch.tensor([20, 4])[:, None]
+        loss = correction(streams, mask)
+        loss.backward()
+        gradients = {name: p.grad for name, p in correction.named_parameters()}
+        results.append((loss.detach(), gradients))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)
