@@ -114,7 +114,9 @@ def _run_tool(name: str, args: list[str]) -> None:
     tool = getattr(importlib.import_module(module), function)
     about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
-    on_data = "data" in inspect.signature(tool).parameters
+    parameters = inspect.signature(tool).parameters
+    on_data = "data" in parameters
+    args = _with_values(args, [f"--{x}" for x, of in parameters.items() if of.default is False])
     for parameter in positional:  # one or several
         parser.add_argument(parameter, type=Path, nargs="+", help="folders, or files of results")
     skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
@@ -130,6 +132,15 @@ def _run_tool(name: str, args: list[str]) -> None:
     if not any(word.partition("=")[0].partition(".")[0] == "--data" for word in args):
         settings.data = None
     tool(**settings)
+
+
+def _with_values(words: list[str], switches: list[str]) -> list[str]:
+    """Return the words with `=true` behind options that stand alone for yes."""
+    following = [*words[1:], ""]
+    return [
+        f"{word}=true" if word in switches and after not in ("true", "false") else word
+        for word, after in zip(words, following, strict=True)
+    ]
 
 
 def _with_packaged_data(words: list[str]) -> list[str]:

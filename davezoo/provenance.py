@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import platform
 import shutil
 import subprocess
@@ -58,9 +59,9 @@ def describe_run(
     return RunResult(
         result=result,
         method=type(model).__name__,
-        settings={"model": model.settings, "data": to_plain(dict(data.hparams))},
+        settings=_as_json({"model": model.settings, "data": to_plain(dict(data.hparams))}),
         changed=changed_settings(model),
-        training=training,
+        training=None if training is None else _as_json(to_plain(training)),
         seed=seed,
         data_seed=data_seed,
         best_epoch=None if training is None else epoch,
@@ -100,7 +101,7 @@ def read_training(checkpoint: Path) -> dict[str, Any] | None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None  # a score is worth more than the configuration beside it
-    return to_plain(content) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def changed_settings(model: EventLocalizer) -> list[str]:
@@ -157,3 +158,9 @@ def _git(folder: Path, *words: str) -> str | None:
     command = [git, "-C", str(folder), *words]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON types; infinity and what else JSON lacks as text."""
+    content: dict[str, Any] = json.loads(json.dumps(settings, default=str), parse_constant=str)
+    return content

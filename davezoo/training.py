@@ -35,7 +35,6 @@ from davezoo.runs import (
     new_run_folder,
     write_test_results,
 )
-from davezoo.structures import to_plain
 from davezoo.task import EventLocalizer
 
 _log = logging.getLogger("lightning.pytorch")
@@ -280,7 +279,7 @@ class DaveCLI(LightningCLI):
         """Return the merged configuration of the training; None where it is not known."""
         if self.subcommand == "fit":
             text = self._parser("fit").dump(self._config, skip_none=False)
-            return to_plain(yaml.safe_load(text))  # type: ignore[no-any-return]
+            return yaml.safe_load(text)  # type: ignore[no-any-return]
         return None if self._ckpt_path is None else read_training(Path(self._ckpt_path))
 
     def _output(self) -> Path:

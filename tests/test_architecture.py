@@ -64,7 +64,6 @@ ALLOWED = {
         "provenance",
         "recipes",
         "runs",
-        "structures",
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},

@@ -124,6 +124,13 @@ class RunResult:
             raise ResultError("Expected `result` to hold the score, got another type; test again.")
         result = EvaluationResult.from_dict(entries["result"])
         _check_scores(result)
+        groups = [entries["settings"].get(name) for name in ("model", "data")]
+        if not all(isinstance(group, dict) for group in groups) or not _are_texts(
+            [result.split, result.protocol["name"], *entries["changed"]]
+        ):
+            raise ResultError(
+                "Expected settings of `model` and `data` and names as text, got others; test again."
+            )
         return cls(**{**entries, "result": result})
 
     def write(self, path: Path) -> None:
@@ -161,9 +168,15 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tup
 
 def _check_scores(result: EvaluationResult) -> None:
     """Refuse scores and thresholds that are not numbers between 0 and 1."""
-    for value in [result.avg_map, *result.map, *result.tiou_thresholds]:
+    headline = result.protocol.get("headline_tious")
+    tious = [*result.tiou_thresholds, *(headline if isinstance(headline, list) else [None])]
+    for value in [result.avg_map, *result.map, *tious]:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not 0 <= value <= 1:
             raise ResultError(
                 f"Expected scores and thresholds between 0 and 1, got {value!r:.40}; test again."
             )
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

@@ -28,7 +28,7 @@ def format_reproduced(
         Each published row, the mean and deviation of its runs below it, and their difference where
         features and videos are those of the papers.
     """
-    columns = [_HEADS.get(c, c.replace("map_", "mAP@0.")) for c in table.columns]
+    columns = [_head(column) for column in table.columns]
     lines = [f"### {table.name}: {table.title}, {table.dataset}", "", table.paper + ".", ""]
     lines += [f"{note}\n" for note in _notes(runs, fragment)]
     lines.append(f"| row | figures | seeds | {' | '.join(columns)} |")
@@ -66,6 +66,13 @@ def _notes(runs: Sequence[Sequence[RunResult]], fragment: str | None) -> list[st
     return notes
 
 
+def _head(column: str) -> str:
+    """Return what a column is called, for people."""
+    if column.startswith("map_"):
+        return f"mAP@{int(column.removeprefix('map_')) / 100:g}"
+    return _HEADS.get(column, column)
+
+
 def _measured(run: RunResult, column: str) -> float | None:
     """Return what a run has for a column; None for what a test does not measure."""
     if column == "avg_map":
@@ -91,7 +98,10 @@ def _difference(values: Sequence[float | None], figure: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"  # noqa: RUF001 - a dash
+    """Return a published figure with as many decimals as it has, at least one."""
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
 
 
 def _line(*parts: str | Sequence[str]) -> str:
