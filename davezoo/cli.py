@@ -136,10 +136,9 @@ def _run_tool(name: str, args: list[str]) -> None:
 
 def _with_values(words: list[str], switches: list[str]) -> list[str]:
     """Return the words with `=true` behind options that stand alone for yes."""
-    following = [*words[1:], ""]
     return [
         f"{word}=true" if word in switches and after not in ("true", "false") else word
-        for word, after in zip(words, following, strict=True)
+        for word, after in zip(words, [*words[1:], ""], strict=False)
     ]
 
 
