@@ -25,19 +25,37 @@ def read_json(path: Path, error: type[ValueError]) -> Any:
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a JSON file at {path}, got no such file; check the path."
-        )
-    content = path.read_bytes()
+    content = read_content(path, error)
     try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
         with _collector_paused():
             return json.loads(content, object_pairs_hook=_unique)
-    except (ValueError, OSError, EOFError, zlib.error, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise error(
             f"Expected {path} to hold JSON, got something else ({fault}); "
+            "write or download it again."
+        ) from fault
+
+
+def read_content(path: Path, error: type[ValueError]) -> bytes:
+    """Read a file and unpack it where it is gzipped (told by its first bytes).
+
+    Args:
+        path: the file.
+        error: raised when the gzip stream is damaged.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file at {path}, got no such file; check the path.")
+    content = path.read_bytes()
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as fault:
+        raise error(
+            f"Expected {path} to hold a whole gzip stream, got a damaged one ({fault}); "
             "write or download it again."
         ) from fault
 

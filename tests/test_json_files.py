@@ -3,7 +3,7 @@ import gzip
 
 import pytest
 
-from davezoo.json_files import read_json, write_json
+from davezoo.json_files import read_content, read_json, write_json
 
 
 def test_round_trip(tmp_path):
@@ -19,6 +19,20 @@ def test_gzip(tmp_path):
     assert read_json(path, ValueError) == [1]
 
 
+def test_gzip_by_name(tmp_path):
+    path = tmp_path / "x.json.gz"
+    write_json(path, [1])
+    assert gzip.decompress(path.read_bytes()) == b"[1]\n"
+    assert read_json(path, ValueError) == [1]
+
+
+def test_content(tmp_path):
+    (tmp_path / "x").write_bytes(b"ab")
+    (tmp_path / "y").write_bytes(gzip.compress(b"ab"))
+    assert read_content(tmp_path / "x", ValueError) == b"ab"
+    assert read_content(tmp_path / "y", ValueError) == b"ab"
+
+
 class _OwnError(ValueError):
     pass
 
@@ -30,7 +44,7 @@ class _OwnError(ValueError):
 def test_damaged_file(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(_OwnError, match=r"Expected .*x\.json to hold JSON"):
+    with pytest.raises(_OwnError, match=r"Expected .*x\.json to hold"):
         read_json(path, _OwnError)
 
 

@@ -18,6 +18,9 @@ MOST_CLASSES = 100_000
 _ZERO_LENGTH = "zero-length events"
 _END_PAST_DURATION = "events ending past the duration"
 _START_PAST_DURATION = "events starting past the duration"
+_TOO_SHORT_DURATION = "videos whose duration ends before their last event"
+_DUPLICATES = "exact duplicates of an earlier event"
+_OTHER_CLASS = "events at the very times of an earlier one of another class"
 
 
 class AnnotationError(InputError):
@@ -36,8 +39,8 @@ class Annotations:
             `label` (class index, int64).
         class_names: name of each class index.
         repairs: how often each stated rule met an oddity, by rule. The reader keeps such events:
-            zero-length ones and ones past the duration occur in the published files and count in
-            the official scores; training leaves them out.
+            duplicates, zero-length ones and ones past the duration occur in the published files and
+            count in the official scores; training leaves out those that no grid can hold.
     """
 
     videos: pd.DataFrame
@@ -95,13 +98,19 @@ class Annotations:
 
 
 def count_oddities(videos: pd.DataFrame, events: pd.DataFrame) -> dict[str, int]:
-    """Count the events that lie oddly in their videos."""
+    """Count the events that lie oddly in their videos or beside each other."""
     durations = videos["duration"].reindex(events["video"]).to_numpy()
     start, end = events["start"].to_numpy(), events["end"].to_numpy()
+    past = end > durations
+    duplicate = events.duplicated(["video", "start", "end", "label"])
+    same_times = events.duplicated(["video", "start", "end"])
     return {
         _ZERO_LENGTH: int((end == start).sum()),
-        _END_PAST_DURATION: int((end > durations).sum()),
+        _END_PAST_DURATION: int(past.sum()),
         _START_PAST_DURATION: int((start >= durations).sum()),
+        _TOO_SHORT_DURATION: int(events["video"][past].nunique()),
+        _DUPLICATES: int(duplicate.sum()),
+        _OTHER_CLASS: int((same_times & ~duplicate).sum()),
     }
 
 

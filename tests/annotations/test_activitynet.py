@@ -3,14 +3,14 @@ import json
 import math
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
+from davezoo.annotations import AnnotationError, read_annotations, write_annotations
+from tests.annotations.validity import check_table
 
 
 def event(start=1.0, end=2.0, label="dog", **more):
@@ -128,6 +128,19 @@ def test_unknown_split_lists_those_that_exist(write):
         read_annotations(path).split("val")
 
 
+def test_frame_rate_may_be_unknown(write):
+    path = write({"a": video(fps=29.97), "b": video(fps=None), "c": video()})
+    assert read_annotations(path).videos["fps"].fillna(0).tolist() == [29.97, 0, 0]
+
+
+def test_times_in_frames(write):
+    path = write({"a": video(event(100, 250), event(10, 200), duration=10, fps=25)})
+    with pytest.raises(
+        AnnotationError, match=r"file\.json to be seconds.*frame numbers at about 25"
+    ):
+        read_annotations(path)
+
+
 BAD_EVENTS = {
     "not an object": 3,
     "no segment": {"label": "dog"},
@@ -175,6 +188,9 @@ BAD_VIDEOS = {
     "duration nan": video(event(), duration=math.nan),
     "duration null": video(event(), duration=None),
     "duration absent": {"subset": "train", "annotations": [event()]},
+    "fps zero": video(event(), fps=0),
+    "fps text": video(event(), fps="25"),
+    "fps absurd": video(event(), fps=30000),
 }
 
 
@@ -283,7 +299,7 @@ def test_any_json_gives_a_table_or_the_one_error(tmp_path_factory, document):
     except AnnotationError as error:
         assert str(path) in str(error)  # noqa: PT017 - both outcomes are right
     else:
-        check(annotations)
+        check_table(annotations)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -295,21 +311,10 @@ def test_any_bytes_give_the_one_error(tmp_path_factory, content):
         read_annotations(path)
 
 
-def check(annotations: Annotations) -> None:
-    """What holds for every table."""
-    videos, events = annotations.videos, annotations.events
-    assert videos.index.is_unique
-    assert events["video"].isin(videos.index).all()
-    assert ((events["start"] >= 0) & (events["start"] <= events["end"])).all()
-    assert not events[["start", "end"]].isna().any(axis=None)
-    assert events["label"].between(0, len(annotations.class_names) - 1).all()
-    assert videos["duration"].isna().sum() + (videos["duration"] > 0).sum() == len(videos)
-
-
 good_databases = st.dictionaries(
     st.text("abcXYZ-_09", min_size=1, max_size=11),
     st.builds(
-        lambda events, subset: video(*events, subset=subset, duration=12.5),
+        lambda events, subset: video(*events, subset=subset, duration=25, fps=29.97),
         st.lists(good_events, max_size=4),
         st.sampled_from(["train", "Test", ""]),
     ),
@@ -340,76 +345,3 @@ def test_imports_no_torch():
     program = "import sys, davezoo.annotations; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == 0
-
-
-REAL_COUNTS = {
-    "unav100/unav100_annotations.json.gz": (
-        {"train": (6489, 18123), "validation": (2134, 6036), "test": (2167, 5900)},
-        100,
-        {},
-    ),
-    "thumos14/thumos14.json.gz": (
-        {"validation": (200, 3007), "test": (212, 3358)},
-        20,
-        {"events ending past the duration": 30, "events starting past the duration": 30},
-    ),
-    # The README counts 1,628 ends "slightly" past the duration; every end past it is counted here.
-    "activitynet13/derived_activitynet_v1-3.json.gz": (
-        {"training": (10024, 15410), "validation": (4926, 7654), "testing": (5044, 0)},
-        200,
-        {
-            "zero-length events": 12,
-            "events ending past the duration": 1732,
-            "events starting past the duration": 1,
-        },
-    ),
-    "epic100/derived_epic100_verb.json.gz": (
-        {"training": (495, 67217), "validation": (138, 9668)},
-        97,
-        {"events ending past the duration": 1},
-    ),
-    "epic100/derived_epic100_noun.json.gz": (
-        {"training": (495, 67217), "validation": (138, 9668)},
-        300,
-        {"events ending past the duration": 1, "class indices without events": 7},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REAL_COUNTS)
-def test_real_files(shared, name):
-    splits, num_classes, repairs = REAL_COUNTS[name]
-    annotations = read_annotations(shared / "data" / name)
-    counts = {}
-    for subset in splits:
-        split = annotations.split(subset)
-        counts[subset] = (len(split.videos), len(split.events))
-    assert counts == splits
-    assert len(annotations.videos) == sum(videos for videos, _ in splits.values())
-    assert len(annotations.class_names) == num_classes
-    assert {rule: count for rule, count in annotations.repairs.items() if count} == repairs
-    check(annotations)
-
-
-def test_activitynet_zero_length_events_by_split(shared):
-    path = shared / "data" / "activitynet13" / "derived_activitynet_v1-3.json.gz"
-    annotations = read_annotations(path)
-    assert annotations.split("training").repairs["zero-length events"] == 9
-    assert annotations.split("validation").repairs["zero-length events"] == 3
-
-
-def test_unav_statistics_of_the_readme(shared):
-    annotations = read_annotations(shared / "data/unav100/unav100_annotations.json.gz")
-    videos, events = annotations.videos, annotations.events
-    assert videos["duration"].sum() / 3600 == pytest.approx(126.3, abs=0.05)
-    assert len(events) / len(videos) == pytest.approx(2.79, abs=0.005)
-    assert (events["end"] - events["start"]).mean() == pytest.approx(13.9, abs=0.05)
-    ordered = events.sort_values(["video", "start"])
-    latest_end = ordered.groupby("video")["end"].cummax().groupby(ordered["video"]).shift()
-    assert ordered[ordered["start"] < latest_end]["video"].nunique() == 3041
-
-
-def test_large_file_is_read_within_a_second(shared):
-    begin = time.process_time()
-    read_annotations(shared / "data/unav100/unav100_annotations.json.gz")
-    assert time.process_time() - begin < 1

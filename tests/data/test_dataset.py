@@ -1,26 +1,20 @@
-# ruff: noqa: S311 - the crops are no secrets
 import json
 import math
 import pickle
-import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from davezoo.data.dataset import EpochSampler, FeatureError, random_crop
-from davezoo.structures import FeatureGrid
+from davezoo.annotations import Annotations, read_annotations
+from davezoo.data import EventDataset, FeatureLayout
+from davezoo.data.features import FeatureError
+from davezoo.errors import InputError
+from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid
 
 UNAV_GRID = FeatureGrid(fps=25, stride=8, window=24)
 VIDEOS = ["v0", "v1", "v2", "long"]
-
-
-@pytest.fixture(scope="module")
-def official(golden):
-    with np.load(golden / "unav" / "golden_small.npz") as arrays:
-        return {k: arrays[k] for k in arrays if k.startswith(("in/", "gt/", "crop/"))}
 
 
 @pytest.mark.parametrize("video", VIDEOS)
@@ -44,114 +38,6 @@ def test_features_and_events_equal_the_published_loader(folder, official, video)
     np.testing.assert_array_equal(sample.labels, labels, strict=True)
     assert (sample.video_id, sample.duration) == (video, official[f"in/{video}/duration"])
     assert sample.grid == UNAV_GRID
-
-
-@pytest.mark.parametrize("row", range(21))
-def test_crops_equal_the_published_loader(official, row):
-    index, seed, start, length = official["crop/index"][row].tolist()
-    video = VIDEOS[index]
-    crop = random_crop(
-        official[f"in/{video}/V"].shape[1],
-        torch.tensor(official[f"gt/{video}/segments_grid"]),
-        torch.tensor(official[f"gt/{video}/labels"]),
-        max_length=64,
-        crop_ratio=(0.9, 1.0),
-        min_kept_fraction=0.5,
-        rng=random.Random(seed),
-    )
-    assert crop[:2] == (start, length)
-    np.testing.assert_array_equal(crop[2], official[f"crop/{row}/segments"], strict=True)
-    np.testing.assert_array_equal(crop[3], official[f"crop/{row}/labels"], strict=True)
-
-
-def test_golden_crops_cover_every_way(official):
-    lengths = [official[f"in/{video}/V"].shape[1] for video in VIDEOS]
-    rows = official["crop/index"].tolist()
-    assert len(rows) == 21
-    assert any(lengths[index] == length for index, _, _, length in rows)
-    assert any(64 > lengths[index] > length for index, _, _, length in rows)
-    assert any(lengths[index] > 64 for index, _, _, length in rows)
-
-
-def slow_crop(num_steps, segments, labels, max_length, crop_ratio, min_kept_fraction, rng):
-    """One event at a time, as facts/unav.md, section 3, says it."""
-    if num_steps <= max_length:
-        if crop_ratio is None:
-            return 0, num_steps, segments, labels
-        low, high = crop_ratio
-        length = rng.randint(
-            max(round(low * num_steps), 1), min(round(high * num_steps), num_steps)
-        )
-        if length == num_steps:
-            return 0, num_steps, segments, labels
-    else:
-        length = max_length
-    for _ in range(200):
-        start = rng.randint(0, num_steps - length)
-        kept, kept_labels = [], []
-        for (left, right), label in zip(segments.numpy(), labels.tolist(), strict=True):
-            new_left = max(left, np.float32(start))
-            new_right = min(right, np.float32(start + length))
-            if (
-                new_right > new_left
-                and (new_right - new_left) / (right - left) >= min_kept_fraction
-            ):
-                kept.append([new_left - start, new_right - start])
-                kept_labels.append(label)
-        if kept:
-            break
-    return start, length, torch.tensor(kept).reshape(-1, 2), torch.tensor(kept_labels).long()
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    num_steps=st.integers(2, 60),
-    events=st.lists(
-        st.tuples(st.floats(-2, 62, width=16), st.floats(0.5, 30, width=16)), min_size=1, max_size=6
-    ),
-    max_length=st.sampled_from([16, 32, 64]),
-    crop_ratio=st.sampled_from([None, (0.9, 1.0), (0.5, 0.5), (0.25, 0.75)]),
-    min_kept_fraction=st.sampled_from([0.1, 0.5, 1.0]),
-    seed=st.integers(0, 1000),
-)
-def test_random_crop_against_slow_reference(
-    num_steps, events, max_length, crop_ratio, min_kept_fraction, seed
-):
-    segments = torch.tensor([[start, start + length] for start, length in events])
-    labels = torch.arange(len(events))
-    arguments = (num_steps, segments, labels, max_length, crop_ratio, min_kept_fraction)
-    fast = random_crop(*arguments, random.Random(seed))
-    slow = slow_crop(*arguments, random.Random(seed))
-    assert fast[:2] == slow[:2]
-    assert torch.equal(fast[2], slow[2])
-    assert torch.equal(fast[3], slow[3])
-    start, length = fast[:2]
-    assert 0 <= start <= start + length <= num_steps
-    if length < num_steps:
-        assert length <= max_length
-        assert ((fast[2] >= 0) & (fast[2] <= length)).all()
-
-
-@pytest.mark.parametrize("ratio", [(0.1, 0.2), (0.9, 1.0)])
-def test_crop_of_one_step(ratio):
-    segments, labels = torch.tensor([[-1.0, 2.0]]), torch.tensor([0])
-    crop = random_crop(1, segments, labels, 224, ratio, 0.5, random.Random(0))
-    assert crop[:2] == (0, 1)
-
-
-def test_crop_without_any_event_in_reach():
-    crop = random_crop(
-        20,
-        torch.tensor([[50.0, 60.0]]),
-        torch.tensor([3]),
-        10,
-        (0.9, 1.0),
-        0.5,
-        random.Random(0),
-    )
-    assert crop[1] == 10
-    assert crop[2].shape == (0, 2)
-    assert crop[3].shape == (0,)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
@@ -325,40 +211,8 @@ def test_training_crop_cuts_the_very_steps_of_the_files(folder):
     assert torch.equal(whole.audio[:, starts[0] : starts[0] + 32], sample.audio)
 
 
-@pytest.mark.parametrize("num_replicas", [1, 2, 3])
-def test_sampler_gives_each_device_its_part(folder, num_replicas):
-    for index in range(7):
-        folder.add(f"v{index}")
-    dataset = folder.dataset("fit")
-    parts = []
-    for rank in range(num_replicas):
-        sampler = EpochSampler(dataset, num_replicas, rank, seed=5)
-        sampler.set_epoch(4)
-        parts.append(list(sampler))
-    assert {len(part) for part in parts} == {7 // num_replicas}
-    everything = [pair for part in parts for pair in part]
-    assert len(set(everything)) == len(everything)
-    assert {epoch for epoch, _ in everything} == {4}
-
-
-def test_sampler_order_follows_from_seed_and_epoch(folder):
-    for index in range(20):
-        folder.add(f"v{index}")
-    dataset = folder.dataset("fit")
-
-    def order(seed, epoch):
-        sampler = EpochSampler(dataset, 1, 0, seed)
-        sampler.set_epoch(epoch)
-        return [index for _, index in sampler]
-
-    assert order(0, 3) == order(0, 3)
-    assert order(0, 3) != order(0, 4)
-    assert order(0, 3) != order(1, 3)
-    assert sorted(order(0, 3)) == list(range(20))
-
-
-@pytest.mark.parametrize("name", ["unav", "ccnet"])
-def test_published_tiny_data(shared, name):
+@pytest.mark.parametrize(("name", "grid"), [("unav", UNAV100_GRID), ("ccnet", ONE_PEACE_GRID)])
+def test_published_tiny_data(shared, name, grid):
     from davezoo.data import EventDataModule
 
     root = shared / "official_tiny" / name / "dataset_tiny"
@@ -379,6 +233,7 @@ def test_published_tiny_data(shared, name):
         audio_files=audio_files,
         visual_width=sum(files[p].shape[1] for p in visual_files),
         audio_width=sum(files[p].shape[1] for p in audio_files),
+        grid=grid,
         num_workers=0,
     )
     datamodule.setup()
@@ -395,6 +250,227 @@ def test_published_tiny_data(shared, name):
         entry = database[sample.video_id]
         assert sample.duration == entry["duration"]
         segments = np.array([a["segment"] for a in entry["annotations"]], dtype=np.float32)
-        expected = (segments * np.float32(25) - np.float32(12)) / np.float32(8)
+        fps, stride, window = np.float32([grid.fps, grid.stride, grid.window])
+        expected = (segments * fps - np.float32(0.5) * window) / stride
         np.testing.assert_array_equal(sample.segments, expected)
         assert math.isfinite(float(sample.visual.sum() + sample.audio.sum()))
+
+
+def heads_of(dataset):
+    return dataset.read_heads().drop(columns="fault").to_dict("index")
+
+
+def build(folder, **settings):
+    """Open the folder as a data set without the data module."""
+    folder.open()
+    annotations = read_annotations(folder.root / "annotations" / "unav100_annotations.json")
+    names = {"visual_files": ["{video}_rgb.npy", "{video}_flow.npy"], "visual_width": 5}
+    names |= {"audio_files": ["{video}_vggish.npy"], "audio_width": 4, "grid": UNAV_GRID}
+    own = {key: settings.pop(key) for key in ("training", "max_length") if key in settings}
+    if "frame_rates" in settings:
+        annotations.videos["fps"] = settings.pop("frame_rates")
+    return EventDataset(
+        annotations, FeatureLayout(folder.root / "av_features", **names | settings), **own
+    )
+
+
+def test_heads_tell_lengths_and_faults(folder):
+    folder.add("good", steps=40, audio_steps=38)
+    folder.add("apart", steps=40, audio_steps=13)
+    folder.add("damaged", steps=40)
+    folder.path("damaged", "vggish").write_bytes(b"")
+    heads = build(folder).read_heads()
+    assert heads.index.tolist() == ["good", "apart", "damaged"]
+    assert heads.loc["good"].tolist() == [40, 38, 38, True, ""]
+    assert heads.loc["apart"].tolist()[:4] == [40, 13, 0, True]
+    assert "13 audio steps" in heads.loc["apart", "fault"]
+    assert heads.loc["damaged"].tolist()[:4] == [40, 0, 0, False]
+    assert "damaged_vggish.npy" in heads.loc["damaged", "fault"]
+
+
+def test_heads_of_many_videos_keep_their_order(folder):
+    for index in range(150):
+        folder.add(f"v{index}", steps=20 + index)
+    heads = build(folder).read_heads()
+    assert heads.index.tolist() == [f"v{index}" for index in range(150)]
+    assert heads["steps"].tolist() == [20 + index for index in range(150)]
+
+
+def test_no_heads(folder):
+    heads = build(folder).read_heads()
+    assert len(heads) == 0
+    assert list(heads) == ["visual_steps", "audio_steps", "steps", "has_audio", "fault"]
+
+
+def test_videos_without_sound(folder):
+    folder.add("heard", steps=40)
+    folder.add("silent", steps=30)
+    folder.path("silent", "vggish").unlink()
+    dataset = build(folder, allow_missing_audio=True)
+    heard, silent = dataset[0], dataset[1]
+    assert (heard.has_audio, silent.has_audio) == (True, False)
+    assert torch.equal(silent.audio, torch.zeros(4, 30))
+    assert silent.visual.shape == (5, 30)
+    assert dataset.read_heads()["has_audio"].tolist() == [True, False]
+    assert heads_of(dataset)["silent"]["audio_steps"] == 0
+    folder.path("heard", "vggish").unlink()  # there when the data set was made: no silence
+    with pytest.raises(FeatureError, match=r"heard_vggish\.npy"):
+        dataset[0]
+    with pytest.raises(FeatureError, match=r"silent_vggish\.npy"):
+        build(folder)[1]
+
+
+def test_empty_audio_is_damage_not_silence(folder):
+    folder.add("v")
+    folder.save("v", "vggish", np.zeros((0, 4), np.float32))
+    with pytest.raises(FeatureError, match=r"v_vggish\.npy.*non-empty"):
+        build(folder, allow_missing_audio=True)[0]
+
+
+@pytest.mark.parametrize("modality", ["visual", "audio"])
+def test_only_the_files_of_the_chosen_modality_are_opened(folder, modality):
+    folder.add("v", steps=40)
+    for kind in ("vggish",) if modality == "visual" else ("rgb", "flow"):
+        folder.path("v", kind).unlink()
+    dataset = build(folder, modalities=modality)
+    sample = dataset[0]
+    assert sample.visual.shape == (5 if modality == "visual" else 0, 40)
+    assert sample.audio.shape == (4 if modality == "audio" else 0, 40)
+    assert sample.has_audio == (modality == "audio")
+    steps = {"visual_steps": 40, "audio_steps": 0}
+    if modality == "audio":
+        steps = {"visual_steps": 0, "audio_steps": 40}
+    assert heads_of(dataset)["v"] == steps | {"steps": 40, "has_audio": modality == "audio"}
+
+
+def test_events_lie_on_the_grid_of_their_own_video(folder):
+    for video in "abc":
+        folder.add(video, events=[(2.0, 5.0, 0)])
+    dataset = build(folder, own_fps=True, frame_rates=[25.0, 29.97, 30.0])
+    samples = [dataset[index] for index in range(3)]
+    assert [sample.grid.fps for sample in samples] == [25.0, 29.97, 30.0]
+    for sample in samples:
+        assert sample.grid.to_seconds(sample.segments)[0].tolist() == pytest.approx([2, 5])
+    assert samples[2].segments[0].tolist() == pytest.approx([(60 - 12) / 8, (150 - 12) / 8])
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.0, -25.0])
+def test_own_frame_rates_must_be_known(folder, bad):
+    for video in "abc":
+        folder.add(video)
+    with pytest.raises(InputError, match="none for 2 of 3, the first 'b'; name a file"):
+        build(folder, own_fps=True, frame_rates=[25.0, bad, bad])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_resized_videos_are_not_cropped(folder, training):
+    folder.add("a", steps=40, events=[(2.0, 5.0, 0)])
+    folder.add("b", steps=90, events=[(0.0, 20.0, 0)])
+    dataset = build(folder, resize_to=64, training=training, max_length=64)
+    for index, steps in enumerate((40, 90)):
+        sample = dataset[index]
+        assert sample.visual.shape == (5, 64)
+        assert sample.audio.shape == (4, 64)
+        assert sample.grid == UNAV_GRID.resized(steps, 64)
+    assert sample.grid.to_seconds(sample.segments)[0].tolist() == pytest.approx([0, 20], abs=1e-4)
+    assert dataset.read_heads()["steps"].tolist() == [64, 64]
+
+
+def test_resized_videos_longer_than_the_crop_are_cropped(folder):
+    folder.add("a", steps=40, events=[(2.0, 5.0, 0)])
+    dataset = build(folder, resize_to=64, training=True, max_length=32)
+    sample, whole = dataset[0], build(folder, resize_to=64)[0]
+    assert sample.visual.shape == (5, 32)
+    starts = [
+        start
+        for start in range(33)
+        if torch.equal(whole.audio[:, start : start + 32], sample.audio)
+    ]
+    assert len(starts) == 1
+    expected = whole.segments.clamp(starts[0], starts[0] + 32)
+    torch.testing.assert_close(sample.segments + starts[0], expected)
+
+
+def test_missing_duration_of_a_resized_video(folder):
+    folder.add("v", steps=40, events=())
+    del folder.database["v"]["duration"]
+    assert build(folder, resize_to=64)[0].duration == pytest.approx((39 * 8 + 24) / 25)
+
+
+# Real features -----------------------------------------------------------------------------------
+
+# Of bmt_style_rgb_flow_vggish.npz: stacks of 64 frames at 25 a second; VGGish each 0.96 s.
+STACKS = FeatureGrid(fps=25, stride=64, window=64)
+VGGISH = FeatureGrid(fps=100, stride=96, window=96)
+
+
+def real_features(shared, videos, **settings):
+    videos = pd.DataFrame({"subset": "test", "duration": math.nan}, index=pd.Index(videos))
+    events = pd.DataFrame({"video": [], "start": [], "end": [], "label": []})
+    events = events.astype({"video": str, "label": np.int64})
+    annotations = Annotations(videos, events, ["nothing"], {})
+    archive = "bmt_style_rgb_flow_vggish.npz:{video}__"
+    files = {
+        "visual_files": [archive + "rgb", archive + "flow"],
+        "audio_files": [archive + "vggish"],
+        "visual_width": 2048,
+        "audio_width": 128,
+        "grid": STACKS,
+    }
+    layout = FeatureLayout(shared / "data" / "features", **files | settings)
+    return EventDataset(annotations, layout)
+
+
+def test_real_audio_lies_at_the_seconds_of_the_real_visual_features(shared):
+    dataset = real_features(shared, ["test__uppenantha"], audio_grid=VGGISH, length_tolerance=1)
+    sample = dataset[0]
+    assert heads_of(dataset)["test__uppenantha"] == {
+        "visual_steps": 121,
+        "audio_steps": 325,
+        "steps": 121,
+        "has_audio": True,
+    }
+    assert sample.visual.shape == (2048, 121)
+    assert sample.audio.shape == (128, 121)
+    assert sample.duration == pytest.approx(121 * 2.56)
+    with np.load(shared / "data" / "features" / "bmt_style_rgb_flow_vggish.npz") as arrays:
+        vggish = arrays["test__uppenantha__vggish"]
+        np.testing.assert_array_equal(sample.visual[1024:].T, arrays["test__uppenantha__flow"])
+    seconds = np.arange(121) * 2.56 + 1.28
+    stamps = np.arange(325) * 0.96 + 0.48
+    expected = [np.interp(seconds, stamps, channel) for channel in vggish.T]
+    np.testing.assert_allclose(sample.audio, expected, atol=1e-5)
+
+
+def test_real_features_that_do_not_fit_are_told(shared):
+    """One of the 15 videos has as many audio as visual vectors; in the others both end together."""
+    name = "bmt_style_rgb_flow_vggish.npz"
+    with np.load(shared / "data" / "features" / name) as arrays:
+        videos = sorted(key.removesuffix("__rgb") for key in arrays if key.endswith("__rgb"))
+    assert len(videos) == 15
+    heads = real_features(shared, videos, audio_grid=VGGISH, length_tolerance=1).read_heads()
+    faults = heads["fault"][heads["fault"] != ""]
+    assert faults.index.tolist() == ["sample__women_long_jump"]
+    assert "36 visual steps to 92.16 s and 36 audio steps to 34.56 s" in faults.iloc[0]
+    same_grid = real_features(shared, videos).read_heads()
+    assert same_grid.index[same_grid["fault"] == ""].tolist() == ["sample__women_long_jump"]
+
+
+def test_members_of_a_real_archive_by_pattern(shared):
+    archive = "{video}_i3d_vggish.npz:"
+    dataset = real_features(
+        shared,
+        ["v_GGSY1Qvo990"],
+        visual_files=[archive + "rgb_24_12_15", archive + "flow_raft_24_12_15"],
+        audio_files=[archive + "vggish"],
+        grid=FeatureGrid(fps=15, stride=12, window=24),
+        audio_grid=VGGISH,
+    )
+    sample = dataset[0]
+    assert sample.visual.shape == (2048, 21)
+    assert sample.audio.shape == (128, 21)
+    assert sample.duration == pytest.approx(17.6)  # of 18.07 s
+    stamps = sample.grid.to_seconds(torch.arange(21.0))
+    with np.load(shared / "data" / "features" / "v_GGSY1Qvo990_i3d_vggish.npz") as arrays:
+        ends = arrays["timestamps_ms_24_12_15"] / 1000
+    np.testing.assert_allclose(stamps + 0.8, ends, atol=0.08)  # its tool tells when windows end
