@@ -551,3 +551,26 @@ def test_real_thumos_annotations(shared, folder):
         assert batch.grids[0].fps == pytest.approx(row["fps"])
         end = batch.grids[0].end(int(batch.mask.sum()))
         assert end == pytest.approx(row["duration"], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data.annotations=null"], ("annotations", None)),
+        (
+            ["--data.annotations={training: a.csv, test: b.csv}"],
+            ("annotations", ["a.csv", "b.csv"]),
+        ),
+        (["--data.video_info=[a.csv, b.csv]"], ("video_info", ["a.csv", "b.csv"])),
+        (["--data.audio_grid={fps: 100, stride: 96, window: 96}"], ("audio_grid", [100, 96, 96])),
+        (["--data.labels=noun"], ("labels", "noun")),
+        (["--data.resize_to=160"], ("resize_to", 160)),
+        (["--data.bucket_ratio=1.5"], ("bucket_ratio", 1.5)),
+    ],
+)
+def test_command_line_knows_every_form(words, expected):
+    parser = ArgumentParser()
+    parser.add_class_arguments(EventDataModule, "data")
+    name, value = expected
+    found = parser.instantiate(parser.parse_args(words)).data.hparams[name]
+    assert (list(found.values()) if isinstance(found, dict) else found) == value
