@@ -134,7 +134,7 @@ def main() -> None:
     """Run all measurements and write the record."""
     torch.set_num_threads(1)
     unav = compare("UnAV-100 test", (2000, 5900, 100, 100), 500, PROTOCOLS["unav100"])
-    epic = compare("EPIC-100 validation", (138, 9668, 2000, 300), 30, PROTOCOLS["epic100"])
+    epic = compare("EPIC-100 validation", (138, 9668, 2000, 300), 30, PROTOCOLS["epic100-noun"])
     write_record("metric", unav[0] + epic[0] + measure_files(), unav[1] + epic[1], SEED, threads=1)
 
 

@@ -18,6 +18,7 @@ def collate(
     samples: list[Sample],
     max_length: int,
     length_multiple: int,
+    may_lack_audio: bool = False,
 ) -> Batch:
     """Pad videos to one length and stack them.
 
@@ -25,6 +26,8 @@ def collate(
         samples: the videos, at least one.
         max_length: full length in steps; only longer videos are padded beyond it.
         length_multiple: coarsest stride of the pyramid; `ops.padding` says how it is used.
+        may_lack_audio: whether there are videos without sound in the data: every batch says then
+            which steps have some.
 
     Returns:
         The batch; at least one row of events, so that N >= 1.
@@ -36,6 +39,8 @@ def collate(
     for row, sample in enumerate(samples):
         visual[row, :, : sample.visual.shape[1]] = sample.visual
         audio[row, :, : sample.audio.shape[1]] = sample.audio
+    mask = torch.arange(steps) < lengths[:, None]
+    has_audio = torch.tensor([sample.has_audio for sample in samples])
     num_events = max(1, *(len(sample.labels) for sample in samples))
     nothing = [torch.zeros(num_events, 2), torch.zeros(num_events, dtype=torch.int64)]
     segments = pad_sequence([*(s.segments for s in samples), nothing[0]], batch_first=True)
@@ -43,10 +48,11 @@ def collate(
     return Batch(
         visual=visual,
         audio=audio,
-        mask=torch.arange(steps) < lengths[:, None],
+        mask=mask,
         segments=segments[:-1],
         labels=labels[:-1],
         video_ids=[sample.video_id for sample in samples],
         durations=[sample.duration for sample in samples],
         grids=[sample.grid for sample in samples],
+        audio_mask=mask & has_audio[:, None] if may_lack_audio else None,
     )

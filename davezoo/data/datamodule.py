@@ -16,14 +16,9 @@ from torch.utils.data import DataLoader
 
 from davezoo.annotations import Annotations, read_annotations
 from davezoo.data.collate import collate
-from davezoo.data.dataset import (
-    EpochSampler,
-    EventDataset,
-    FeatureError,
-    Sample,
-    list_files,
-    missing_files,
-)
+from davezoo.data.dataset import EventDataset, Sample
+from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, open_store
+from davezoo.data.sampling import EpochSampler
 from davezoo.data.simulation import Simulation
 from davezoo.data.synthetic import is_simulated, write_simulation
 from davezoo.errors import InputError
@@ -201,10 +196,10 @@ class EventDataModule(LightningDataModule):
         else:  # Lightning hands in an enumeration, a subclass of str whose str() differs
             name = str(getattr(stage, "value", stage))
             stages = ["fit", "validate"] if name == "fit" else [name]
-        present = list_files(self.root / self.features)
+        store = open_store(self.root / self.features)
         for name in stages:
             if name not in self.datasets:
-                self.datasets[name] = self._make_dataset(name, present)
+                self.datasets[name] = self._make_dataset(name, store)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return shuffled, randomly cropped training batches of `batch_size` videos.
@@ -221,8 +216,11 @@ class EventDataModule(LightningDataModule):
                 f"{self.batch_size} for {len(dataset)} videos on {world_size} device(s); lower "
                 "`batch_size`."
             )
+        lengths = [self._num_steps["fit"][video] for video in dataset.video_ids]
         position = None if self.trainer is None else self._position
-        sampler = EpochSampler(dataset, world_size, rank, self.seed, position)
+        sampler = EpochSampler(
+            lengths, world_size, rank, self.seed, self.batch_size, position=position
+        )
         return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -276,17 +274,41 @@ class EventDataModule(LightningDataModule):
         if empty or is_simulated(self.root):
             write_simulation(self.root, self.simulation)
 
-    def _make_dataset(self, stage: str, present: set[str]) -> EventDataset:
+    @property
+    def _layout(self) -> FeatureLayout:
+        """What the feature files are called and hold."""
+        return FeatureLayout(
+            folder=self.root / self.features,
+            visual_files=self.visual_files,
+            audio_files=self.audio_files,
+            visual_width=self.visual_width,
+            audio_width=self.audio_width,
+            grid=self.grid,
+            length_tolerance=self.length_tolerance,
+        )
+
+    def _make_dataset(self, stage: str, store: FeatureStore) -> EventDataset:
         """Build the data set of one stage without the videos whose files cannot be used."""
         split = self.split_of(stage)
         annotations = self.ground_truth(split)
-        patterns = [*self.visual_files, *self.audio_files]
-        faults = missing_files(annotations.videos.index, patterns, present)
-        dataset = self._dataset(stage, annotations, faults)
-        self._num_steps[stage], damaged = dataset.read_heads()
-        if damaged:
-            faults |= damaged
-            dataset = self._dataset(stage, annotations, faults)
+        faults = self._layout.missing(annotations.videos.index, store.names())
+        build = partial(
+            EventDataset,
+            layout=self._layout,
+            training=stage == "fit",
+            max_length=self.max_length,
+            crop_ratio=self.crop_ratio,
+            min_kept_fraction=self.min_kept_fraction,
+            seed=self.seed,
+            store=store,
+        )
+        dataset = build(annotations.select(annotations.videos.drop(index=[*faults])))
+        heads = dataset.read_heads()
+        faults |= {str(video): text for video, text in heads["fault"].items() if text}
+        usable = heads[heads["fault"] == ""]
+        self._num_steps[stage] = dict(zip(usable.index, usable["steps"], strict=True))
+        if len(usable) < len(heads):
+            dataset = build(annotations.select(annotations.videos.drop(index=[*faults])))
         self.skipped_videos[split] = list(faults)
         if faults:
             self._report_faults(split, len(annotations.videos), faults)
@@ -299,26 +321,6 @@ class EventDataModule(LightningDataModule):
                 "used; check `root`, the split's name and the annotation file."
             )
         return dataset
-
-    def _dataset(
-        self, stage: str, annotations: Annotations, without: Mapping[str, str]
-    ) -> EventDataset:
-        """Build the data set of one stage from its annotations, some videos excepted."""
-        return EventDataset(
-            annotations.select(annotations.videos.drop(index=list(without))),
-            folder=self.root / self.features,
-            visual_files=self.visual_files,
-            audio_files=self.audio_files,
-            visual_width=self.visual_width,
-            audio_width=self.audio_width,
-            grid=self.grid,
-            length_tolerance=self.length_tolerance,
-            training=stage == "fit",
-            max_length=self.max_length,
-            crop_ratio=self.crop_ratio,
-            min_kept_fraction=self.min_kept_fraction,
-            seed=self.seed,
-        )
 
     def _report_faults(self, split: str, num_videos: int, faults: Mapping[str, str]) -> None:
         """Refuse videos that cannot be used, or say that they are skipped."""

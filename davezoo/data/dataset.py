@@ -1,6 +1,6 @@
 """One video at a time: feature files and annotations become tensors on the feature grid.
 
-The rules of this file (time axis, truncation, training crop) are those of the published UnAV
+The rules of this room (time axis, truncation, training crop) are those of the published UnAV
 loader (Geng et al., "Dense-Localizing Audio-Visual Events in Untrimmed Videos", CVPR 2023), so
 that a detector sees the very numbers it was published with.
 """
@@ -8,34 +8,29 @@ that a detector sees the very numbers it was published with.
 from __future__ import annotations
 
 import math
-import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torch.utils.data.distributed import DistributedSampler
 
+from davezoo.data.crops import random_crop
+from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality, open_store
+from davezoo.data.streams import AlignedStreams, Stream, open_stream
 from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from davezoo.annotations import Annotations
 
-_MOST_CROP_TRIALS = 200
-
-
-class FeatureError(InputError):
-    """A feature file cannot be used; the message names file and remedy."""
+_THREADS = 8  # that read heads: on a disk of the network each one waits
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class Sample:
         video_id: the video's id.
         duration: seconds of the whole video.
         grid: where the steps lie in seconds; a training crop starts at step 0 like a whole video.
+        has_audio: whether audio was read; without, its features are zeros.
     """
 
     visual: Tensor
@@ -59,6 +55,7 @@ class Sample:
     video_id: str
     duration: float
     grid: FeatureGrid
+    has_audio: bool
 
 
 class EventDataset(Dataset[Sample]):
@@ -66,39 +63,30 @@ class EventDataset(Dataset[Sample]):
 
     Args:
         annotations: the videos of the split and their events.
-        folder: folder of the feature files.
-        visual_files: file names with `{video}` for the id; arrays (T, C) joined along C. None for
-            data without this modality; its features have no channels then.
-        audio_files: the same for the audio.
-        visual_width: channels of the joined visual features.
-        audio_width: channels of the joined audio features.
-        grid: where the time steps lie in seconds.
-        length_tolerance: most steps by which audio and visual may differ; both are cut to the
-            shorter one.
+        layout: what the feature files are called and hold.
         training: leave out what cannot be learnt from (zero-length events, events that start past
             the duration, then videos without events; `left_out` counts them) and crop at random.
         max_length: longest training crop in steps.
         crop_ratio: least and largest part of a video that a training crop keeps; None crops only
-            videos longer than `max_length`.
+            videos longer than `max_length`, and so it is wherever videos are resized.
         min_kept_fraction: least part of an event that must lie in a crop for the event to stay.
         seed: seed of the crops.
+        store: where the feature files lie, if it is open already.
+
+    Raises:
+        InputError: if steps count frames of the videos' own rates and a video's is not known.
     """
 
     def __init__(
         self,
         annotations: Annotations,
-        folder: Path,
-        visual_files: Sequence[str],
-        audio_files: Sequence[str],
-        visual_width: int,
-        audio_width: int,
-        grid: FeatureGrid,
-        length_tolerance: int = 8,
+        layout: FeatureLayout,
         training: bool = False,
         max_length: int = 224,
         crop_ratio: tuple[float, float] | None = (0.9, 1.0),
         min_kept_fraction: float = 0.5,
         seed: int = 0,
+        store: FeatureStore | None = None,
     ) -> None:
         videos, events = annotations.videos, annotations.events
         self.left_out: dict[str, int] = {}
@@ -116,21 +104,22 @@ class EventDataset(Dataset[Sample]):
             videos = videos[has_events]
         self.video_ids: list[str] = videos.index.tolist()
         self.durations: list[float] = videos["duration"].tolist()
-        self.folder = folder
-        self.files = {"visual": list(visual_files), "audio": list(audio_files)}
-        self.widths = {"visual": visual_width, "audio": audio_width}
-        self.grid = grid
-        self.length_tolerance = length_tolerance
+        self.layout = layout
+        self.store = open_store(layout.folder) if store is None else store
         self.training = training
         self.max_length = max_length
-        self.crop_ratio = crop_ratio
+        self.crop_ratio = crop_ratio if layout.resize_to is None else None
         self.min_kept_fraction = min_kept_fraction
         self.seed = seed
+        self._frame_rates = _frame_rates(videos, layout)
+        self._silent: set[str] = set()
+        if layout.may_lack_audio:
+            self._silent = layout.lack_audio(self.video_ids, self.store.names())
 
         owner = videos.index.get_indexer(pd.Index(events["video"]))
         order = np.argsort(owner, kind="stable")
-        seconds = torch.tensor(events[["start", "end"]].to_numpy()[order], dtype=torch.float32)
-        self._segments = grid.to_grid(seconds)
+        seconds = events[["start", "end"]].to_numpy()[order]
+        self._seconds = torch.tensor(seconds, dtype=torch.float32)
         self._labels = torch.tensor(events["label"].to_numpy()[order])
         # Events of video i are rows _first_event[i] to _first_event[i + 1].
         self._first_event = np.searchsorted(owner[order], np.arange(len(videos) + 1))
@@ -151,16 +140,16 @@ class EventDataset(Dataset[Sample]):
         """
         epoch, index = index if isinstance(index, tuple) else (0, index)
         video = self.video_ids[index]
-        parts = {modality: self._open(video, modality) for modality in self.files}
-        num_steps = self._common_length(video, parts)
+        streams = {modality: self._open(index, modality) for modality in self._modalities(video)}
+        features = AlignedStreams(self.layout, streams)
         events = slice(self._first_event[index], self._first_event[index + 1])
-        start, length = 0, num_steps
-        segments, labels = self._segments[events], self._labels[events]
+        start, length = 0, features.num_steps
+        segments, labels = features.grid.to_grid(self._seconds[events]), self._labels[events]
         if self.training:
             # The crop follows from seed, epoch and video alone, not from the running state of a
             # worker: the same run on other workers or devices, or resumed, crops the same.
             start, length, segments, labels = random_crop(
-                num_steps,
+                features.num_steps,
                 segments,
                 labels,
                 self.max_length,
@@ -170,225 +159,80 @@ class EventDataset(Dataset[Sample]):
             )
         duration = self.durations[index]
         if math.isnan(duration):  # then the video ends with its last feature window
-            duration = self.grid.end(num_steps)
+            duration = features.grid.end(features.num_steps)
         return Sample(
-            visual=self._read(parts["visual"], start, length, video, "visual"),
-            audio=self._read(parts["audio"], start, length, video, "audio"),
+            visual=features.read("visual", start, length),
+            audio=features.read("audio", start, length),
             segments=segments,
             labels=labels,
             video_id=video,
             duration=duration,
-            grid=self.grid,
+            grid=features.grid,
+            has_audio="audio" in streams,
         )
 
-    def read_heads(self) -> tuple[dict[str, int], dict[str, str]]:
-        """Return the steps of each video, and of each that cannot be loaded what is wrong.
+    def read_heads(self) -> pd.DataFrame:
+        """Return how long each video is, and what is wrong with those that cannot be loaded.
 
         Reads the heads of the files only: shapes and types, not numbers.
+
+        Returns:
+            A table with the index `video`: `visual_steps` and `audio_steps` of the files, 0 where
+            they are not read, absent or damaged; `steps` of the sample, 0 where there is none;
+            `has_audio`; and `fault`, empty for a video that can be loaded.
         """
-        num_steps, faults = {}, {}
-        for video in self.video_ids:
+        indices = range(len(self))
+        parts = [indices[first::_THREADS] for first in range(_THREADS)]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            rows = chain.from_iterable(pool.map(self._heads, parts))
+            heads = pd.DataFrame(
+                rows,
+                index=pd.Index([i for part in parts for i in part]),
+                columns=["visual_steps", "audio_steps", "steps", "has_audio", "fault"],
+            ).sort_index()
+        return heads.set_axis(pd.Index(self.video_ids, name="video"))
+
+    def _heads(self, indices: Sequence[int]) -> list[tuple[int, int, int, bool, str]]:
+        """Return the row of `read_heads` of some videos."""
+        rows = []
+        for index in indices:
+            streams: dict[Modality, Stream] = {}
+            num_steps, fault = 0, ""
             try:
-                parts = {name: self._open(video, name) for name in self.files}
-                num_steps[video] = self._common_length(video, parts)
+                for modality in self._modalities(self.video_ids[index]):
+                    streams[modality] = self._open(index, modality)
+                num_steps = AlignedStreams(self.layout, streams).num_steps
             except FeatureError as error:
-                faults[video] = str(error)
-        return num_steps, faults
-
-    def paths(self, video: str, modality: str) -> list[Path]:
-        """Return the feature files of a video; `modality` is `visual` or `audio`."""
-        return [self.folder / name for name in file_names(self.files[modality], video)]
-
-    def _open(self, video: str, modality: str) -> list[NDArray[Any]]:
-        """Map the arrays of one modality, each (T, C); nothing is read yet."""
-        paths = self.paths(video, modality)
-        parts = [_open_array(path) for path in paths]
-        width = self.widths[modality]
-        names = " + ".join(str(path) for path in paths)
-        shapes = " + ".join(str(part.shape) for part in parts)
-        if sum(part.shape[1] for part in parts) != width:
-            if sum(part.shape[0] for part in parts) == width:
-                raise FeatureError(
-                    f"Expected `{names}` to be (time, {width}), got {shapes}, which looks "
-                    "transposed; save `array.T`."
-                )
-            raise FeatureError(
-                f"Expected `{names}` to be (time, {width}) together, got {shapes}; correct "
-                f"`{modality}_width` or `{modality}_files`, or extract the features again."
+                fault = str(error)
+            visual, audio = (
+                len(streams[modality]) if modality in streams else 0
+                for modality in ("visual", "audio")
             )
-        if len({len(part) for part in parts}) > 1:
-            raise FeatureError(
-                f"Expected `{names}` to be equally long, got {shapes}; extract them with the same "
-                "window and stride."
-            )
-        return parts
+            rows.append((visual, audio, num_steps, "audio" in streams, fault))
+        return rows
 
-    def _common_length(self, video: str, parts: Mapping[str, list[NDArray[Any]]]) -> int:
-        """Return the number of steps that all modalities have."""
-        lengths = [len(arrays[0]) for arrays in parts.values() if arrays]
-        if max(lengths) - min(lengths) > self.length_tolerance:
-            raise FeatureError(
-                f"Expected the features of video {video!r} in {self.folder} to be equally long up "
-                f"to {self.length_tolerance} steps, got {lengths[0]} visual and {lengths[1]} audio "
-                f"steps; "
-                f"extract both with {self.grid.stride / self.grid.fps:.3g} s between vectors, or "
-                "raise `length_tolerance`."
-            )
-        return min(lengths)
+    def _modalities(self, video: str) -> list[Modality]:
+        """Return what there is to read of a video."""
+        silent = video in self._silent
+        read: list[Modality] = ["visual"] if silent else ["visual", "audio"]
+        return [modality for modality in read if self.layout.patterns(modality)]
 
-    def _read(
-        self, parts: list[NDArray[Any]], start: int, length: int, video: str, modality: str
-    ) -> Tensor:
-        """Read steps of the mapped arrays into one tensor, (C, T), float32."""
-        features = np.empty((self.widths[modality], length), dtype=np.float32)
-        channel = 0
-        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: refused below
-            for part in parts:
-                features[channel : channel + part.shape[1]] = part[start : start + length].T
-                channel += part.shape[1]
-        if not np.isfinite(features).all():
-            names = " or ".join(str(path) for path in self.paths(video, modality))
-            raise FeatureError(
-                f"Expected `{names}` to be finite, got NaN or infinity; extract the features of "
-                f"video {video!r} again or remove it from the annotation file."
-            )
-        return torch.from_numpy(features)
+    def _open(self, index: int, modality: Modality) -> Stream:
+        """Open the files of one modality of a video."""
+        fps = self._frame_rates[index]
+        return open_stream(self.store, self.layout, modality, self.video_ids[index], fps)
 
 
-class EpochSampler(DistributedSampler[Any]):
-    """Shuffle the videos anew each epoch and tell the data set which epoch it is.
-
-    Yields (epoch, index). Workers hold copies of the data set that never hear of a new epoch, but
-    every index is sent to them, so the epoch travels with it; persistent workers stay right. Order
-    and crops follow from (seed, epoch) alone, so that a resumed run sees what an unbroken one sees.
-    Being a `DistributedSampler`, it is not replaced by Lightning on several devices; each device
-    gets its own part, and the same number, of the videos.
-
-    Args:
-        dataset: the training videos.
-        num_replicas: number of devices.
-        rank: which of them this one is.
-        seed: seed of the order.
-        position: asked at the start of each pass for the epoch and for the number of its videos
-            that were seen before a run was interrupted; without it `set_epoch` tells the epoch.
-    """
-
-    def __init__(
-        self,
-        dataset: EventDataset,
-        num_replicas: int,
-        rank: int,
-        seed: int,
-        position: Callable[[], tuple[int, int]] | None = None,
-    ) -> None:
-        super().__init__(dataset, num_replicas, rank, shuffle=True, seed=seed, drop_last=True)
-        self.position = position
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield (epoch, index) of this device's videos."""
-        self.epoch, seen = (self.epoch, 0) if self.position is None else self.position()
-        order = super().__iter__()
-        return islice(((self.epoch, index) for index in order), seen, None)
-
-
-def random_crop(
-    num_steps: int,
-    segments: Tensor,
-    labels: Tensor,
-    max_length: int,
-    crop_ratio: tuple[float, float] | None,
-    min_kept_fraction: float,
-    rng: random.Random,
-) -> tuple[int, int, Tensor, Tensor]:
-    """Draw a training crop that keeps at least one event.
-
-    A video longer than `max_length` is cut to `max_length` steps, a shorter one to a random part of
-    its length. Starts are drawn until a window keeps an event, 200 times at most.
-
-    Args:
-        num_steps: length of the video in grid steps.
-        segments: events in grid steps, (N, 2).
-        labels: class indices, (N,).
-        max_length: longest crop in steps.
-        crop_ratio: least and largest part of the video to keep, or None for all of it.
-        min_kept_fraction: least part of an event that must lie in the window for it to stay.
-        rng: where the random numbers come from; the published code draws them in this order.
-
-    Returns:
-        First step and length of the crop; the kept events, cut to the window and shifted to it
-        (all events as they are where nothing is cropped), and their labels.
-
-    Reference:
-        The published UnAV loader, as ActionFormer's (Zhang et al., ECCV 2022).
-    """
-    if num_steps > max_length:
-        length = max_length
-    elif crop_ratio is None:
-        return 0, num_steps, segments, labels
-    else:
-        shortest = max(round(crop_ratio[0] * num_steps), 1)
-        longest = min(round(crop_ratio[1] * num_steps), num_steps)
-        length = rng.randint(shortest, max(shortest, longest))
-        if length == num_steps:
-            return 0, num_steps, segments, labels
-    for _ in range(_MOST_CROP_TRIALS):
-        start = rng.randint(0, num_steps - length)
-        inside = segments.clamp(start, start + length)
-        kept_fraction = (inside[:, 1] - inside[:, 0]) / (segments[:, 1] - segments[:, 0])
-        kept = kept_fraction >= min_kept_fraction
-        if kept.any():
-            break
-    return start, length, inside[kept] - start, labels[kept]
-
-
-def file_names(patterns: Sequence[str], video: str) -> list[str]:
-    """Return the file names of a video from patterns with `{video}`."""
-    return [pattern.replace("{video}", video) for pattern in patterns]
-
-
-def missing_files(
-    videos: Iterable[str], patterns: Sequence[str], present: set[str]
-) -> dict[str, str]:
-    """Return what each video without all of its files lacks."""
-    wanted = ((video, file_names(patterns, video)) for video in videos)
-    return {
-        video: f"no {', '.join(sorted(set(names) - present))}"
-        for video, names in wanted
-        if not present.issuperset(names)
-    }
-
-
-def list_files(folder: Path) -> set[str]:
-    """Return all files below a folder, relative to it; one listing, not one question a file."""
-    files: set[str] = set()
-    for parent, _, names in os.walk(folder, followlinks=True):
-        prefix = Path(parent).relative_to(folder)
-        start = "" if prefix == Path() else prefix.as_posix() + "/"
-        files.update(start + name for name in names)
-    return files
-
-
-def _open_array(path: Path) -> NDArray[Any]:
-    """Map a .npy file as a floating-point array (T, C) with at least one step."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FeatureError(
-            f"Expected a feature file at `{path}`, got none; restore it or set `skip_unreadable`."
-        ) from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise FeatureError(
-            f"Expected `{path}` to be a .npy array without pickled objects, got {error}; extract "
-            "or download it again."
-        ) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise FeatureError(
-            f"Expected `{path}` to be one .npy array, got an .npz archive; save the array alone."
+def _frame_rates(videos: pd.DataFrame, layout: FeatureLayout) -> list[float]:
+    """Return the frame rate that the steps of each video count."""
+    if not layout.own_fps:
+        return [layout.grid.fps] * len(videos)
+    rates = videos["fps"]
+    unknown = rates.index[~(rates > 0)]
+    if len(unknown):
+        raise InputError(
+            f"Expected the own frame rate of every video, got none for {len(unknown)} of "
+            f"{len(videos)}, the first {unknown[0]!r}; name a file that tells them in "
+            "`video_info`, or set `own_fps` to false."
         )
-    if array.ndim != 2 or array.dtype.kind != "f" or len(array) == 0:
-        raise FeatureError(
-            f"Expected `{path}` to be a non-empty floating-point array (time, channels), got "
-            f"shape {array.shape} of {array.dtype}; extract the features again."
-        )
-    return array
+    return [float(rate) for rate in rates]

@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from davezoo.annotations import read_annotations
-from davezoo.evaluation.ground_truth import GroundTruthError
+from davezoo.annotations import read_annotations, read_blocked
 from davezoo.evaluation.predictions import read_predictions
-from davezoo.evaluation.protocols import Protocol, get_protocol
+from davezoo.evaluation.protocols import Protocol, ProtocolError, get_protocol
 from davezoo.evaluation.scoring import score
-from davezoo.json_files import read_json
 
 if TYPE_CHECKING:
     from davezoo.annotations import Annotations
+    from davezoo.evaluation.predictions import EpicLabels, PredictionTable
 
 __all__ = ["evaluate", "score"]
 
@@ -30,6 +29,9 @@ def evaluate(
     output: Path | None = None,
     per_class: bool = False,
     blocked: Path | None = None,
+    classes: Path | None = None,
+    video_info: Path | None = None,
+    labels: EpicLabels | None = None,
 ) -> None:
     """Score a file of detections and print the table.
 
@@ -38,22 +40,75 @@ def evaluate(
 
     Args:
         predictions: detections in the ActivityNet layout, JSON, gzipped or not.
-        annotations: annotation file of the data set, JSON, gzipped or not.
-        protocol: unav100, thumos14, activitynet13 or epic100 (one EPIC task at a time).
+        annotations: annotation file of the data set, JSON or csv, gzipped or not.
+        protocol: unav100, thumos14-211, thumos14-212 (most papers), thumos14-213,
+            activitynet13-full, activitynet13-blocked, epic100-verb, epic100-noun or epic100-action.
         split: subset to score; by default the one of the protocol, or the only one of the file.
         output: JSON file for the result, with the values of every class.
         per_class: also print a table of the classes.
-        blocked: JSON list of video ids to leave out, as the ActivityNet server hands out.
+        blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
+        classes: file with the names of the classes in order, for csv annotations.
+        video_info: csv of durations and frame rates; adds the videos without events.
+        labels: what is read of events and detections of EPIC-Kitchens; by default what the protocol
+            scores.
     """
     rules = get_protocol(protocol)
-    chosen = choose_split(read_annotations(annotations), split, rules)
-    blocked_ids = [] if blocked is None else _read_blocked(blocked)
-    result = score(chosen, read_predictions(predictions), rules, blocked_ids)
+    chosen, table = read_both(
+        predictions,
+        annotations,
+        rules,
+        split,
+        classes=classes,
+        video_info=video_info,
+        labels=labels,
+    )
+    result = score(chosen, table, rules, [] if blocked is None else read_blocked(blocked))
     if output is not None:
         result.write(output)
     sys.stdout.write(result.format_table(per_class))
     oddities = (f"the annotations hold {n} {what}\n" for what, n in chosen.repairs.items() if n)
     sys.stdout.writelines(oddities)
+
+
+def read_both(
+    predictions: Path,
+    annotations: Path,
+    rules: Protocol,
+    split: str | None,
+    *,
+    classes: Path | None,
+    video_info: Path | None,
+    labels: EpicLabels | None,
+) -> tuple[Annotations, PredictionTable]:
+    """Read the annotations of a split and a file of detections for it.
+
+    Args:
+        predictions: detections in the ActivityNet layout.
+        annotations: annotation file of the data set.
+        rules: the protocol that is to score them.
+        split: name of a subset; None to choose.
+        classes: file with the names of the classes.
+        video_info: csv of durations and frame rates.
+        labels: what is read of events and detections of EPIC-Kitchens; None for what `rules` score.
+
+    Raises:
+        ProtocolError: if `labels` are not those that the protocol scores.
+    """
+    if labels is not None and rules.labels not in (None, labels):
+        raise ProtocolError(
+            f"Expected `labels` to be {rules.labels!r} with protocol {rules.name!r}, got "
+            f"{labels!r}; leave `labels` out or choose protocol 'epic100-{labels}'."
+        )
+    kind = labels or rules.labels
+    # The labels of JSON annotations are those of one task already.
+    is_table = ".csv" in annotations.suffixes
+    everything = read_annotations(
+        annotations,
+        classes=classes,
+        video_info=video_info,
+        labels=kind if is_table else None,
+    )
+    return choose_split(everything, split, rules), read_predictions(predictions, kind)
 
 
 def choose_split(annotations: Annotations, split: str | None, rules: Protocol) -> Annotations:
@@ -73,13 +128,3 @@ def choose_split(annotations: Annotations, split: str | None, rules: Protocol) -
     if rules.default_split not in existing and len(existing) == 1:
         return annotations
     return annotations.split(rules.default_split)
-
-
-def _read_blocked(path: Path) -> list[str]:
-    """Read the list of blocked videos."""
-    content = read_json(path, GroundTruthError)
-    if not isinstance(content, list) or not all(isinstance(video, str) for video in content):
-        raise GroundTruthError(
-            f"Expected {path} to be a list of video ids, got something else; write a JSON list."
-        )
-    return content

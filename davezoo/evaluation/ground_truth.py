@@ -31,6 +31,7 @@ class GroundTruth:
         split: subsets of the videos, as spelt in the annotations.
         video_ids: videos that are scored, in the order of the annotations.
         blocked_ids: videos that were left out because the given list names them.
+        excluded_ids: videos that were left out because the protocol names them.
         class_names: name of each class index.
         events: the events as NumPy arrays, videos as indices into `video_ids`.
         num_near_duplicates: events removed because an earlier one is nearly the same.
@@ -40,6 +41,7 @@ class GroundTruth:
     split: str
     video_ids: list[str]
     blocked_ids: frozenset[str]
+    excluded_ids: frozenset[str]
     class_names: list[str]
     events: EventArrays
     num_near_duplicates: int
@@ -57,11 +59,15 @@ def select_ground_truth(
         blocked: ids of videos to leave out with their events and detections.
 
     Raises:
+        ProtocolError: if the list of blocked videos does not go with the protocol.
         GroundTruthError: if no event is left.
     """
-    blocked_ids = frozenset(blocked).intersection(annotations.videos.index)
-    video_ids = [video for video in annotations.videos.index if video not in blocked_ids]
-    events = annotations.events[~annotations.events["video"].isin(blocked_ids)]
+    protocol.check_blocked(blocked)
+    excluded_ids = frozenset(protocol.excluded_videos).intersection(annotations.videos.index)
+    blocked_ids = frozenset(blocked).intersection(annotations.videos.index) - excluded_ids
+    left_out = blocked_ids | excluded_ids
+    video_ids = [video for video in annotations.videos.index if video not in left_out]
+    events = annotations.events[~annotations.events["video"].isin(left_out)]
     near_duplicate = _near_duplicates(events, protocol.near_duplicate_tolerance)
     distinct = events[~near_duplicate]
     short = _too_short(distinct, protocol.min_event_duration)
@@ -69,8 +75,9 @@ def select_ground_truth(
     if kept.empty:
         raise GroundTruthError(
             f"Expected the annotations to have at least one event to score with protocol "
-            f"{protocol.name!r}, got {len(annotations.videos)} videos, {len(blocked_ids)} of them "
-            f"blocked, and {len(annotations.events)} events; choose a split with events."
+            f"{protocol.name!r}, got {len(annotations.videos)} videos, {len(left_out)} of them "
+            f"blocked or excluded, and {len(annotations.events)} events; choose a split with "
+            "events."
         )
     index_of = {video: index for index, video in enumerate(video_ids)}
     arrays = EventArrays(
@@ -83,6 +90,7 @@ def select_ground_truth(
         split=", ".join(dict.fromkeys(annotations.videos["subset"])),
         video_ids=video_ids,
         blocked_ids=blocked_ids,
+        excluded_ids=excluded_ids,
         class_names=annotations.class_names,
         events=arrays,
         num_near_duplicates=int(near_duplicate.sum()),

@@ -16,7 +16,7 @@ from davezoo.evaluation.protocols import Protocol, get_protocol
 from davezoo.evaluation.scoring import SelectionCounts, assemble_result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from davezoo.annotations import Annotations
     from davezoo.evaluation.results import EvaluationResult
@@ -34,16 +34,17 @@ class TemporalMeanAveragePrecision(Metric):
     pads the last batch, counts once: the first update of the lowest rank wins.
 
     Half-precision scores are refused, because they tie. On devices without float64 (Apple's mps)
-    detections are kept in float32 and scored on the CPU. Lists of blocked videos are left to
-    `davezoo evaluate`.
+    detections are kept in float32 and scored on the CPU.
 
     Args:
         annotations: videos and events of the split; see `Annotations.split`.
         protocol: name of a protocol, or one of one's own.
+        blocked: ids of videos to leave out with their events and detections, for a protocol that
+            asks for them.
         kwargs: options of `torchmetrics.Metric`.
 
     Raises:
-        ProtocolError: if there is no such protocol.
+        ProtocolError: if there is no such protocol, or the list does not go with it.
         GroundTruthError: if the split has no events.
 
     Example:
@@ -64,12 +65,20 @@ class TemporalMeanAveragePrecision(Metric):
     scores: list[Tensor]
 
     def __init__(
-        self, annotations: Annotations, protocol: str | Protocol = "unav100", **kwargs: Any
+        self,
+        annotations: Annotations,
+        protocol: str | Protocol = "unav100",
+        blocked: Collection[str] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.protocol = get_protocol(protocol)
-        self.ground_truth = select_ground_truth(annotations, self.protocol)
-        self._index_of = {video: i for i, video in enumerate(self.ground_truth.video_ids)}
+        self.blocked = frozenset(blocked)
+        self.ground_truth = select_ground_truth(annotations, self.protocol, self.blocked)
+        truth = self.ground_truth
+        # Videos that are left out come last; their detections are counted and dropped.
+        self._ids = [*truth.video_ids, *sorted(truth.blocked_ids), *sorted(truth.excluded_ids)]
+        self._index_of = {video: i for i, video in enumerate(self._ids)}
         self._result: EvaluationResult | None = None
         # One row a video: its index and number of detections. One row a detection: the others.
         for name in _STATES:
@@ -156,7 +165,7 @@ class TemporalMeanAveragePrecision(Metric):
             values.num_events.cpu().numpy(),
             values.values.cpu().numpy(),
         )
-        return assemble_result(self.protocol, self.ground_truth, counts, on_cpu)
+        return assemble_result(self.protocol, self.ground_truth, counts, on_cpu, self.blocked)
 
     def _collect(self) -> tuple[EventArrays, SelectionCounts]:
         """Return the detections, each video once, in the order of the annotations."""
@@ -180,18 +189,23 @@ class TemporalMeanAveragePrecision(Metric):
             videos[update_of[rows]], states["labels"][rows], segments[rows], scores[rows]
         )
 
-        ids = self.ground_truth.video_ids
         bad = first_bad_row(detections.segments, detections.scores)
         if bad is not None:
             raise PredictionError(
-                f"Expected the detections of video {ids[int(detections.videos[bad])]!r} to have "
-                "finite times and scores and no end before its start, got segment "
+                f"Expected the detections of video {self._ids[int(detections.videos[bad])]!r} to "
+                "have finite times and scores and no end before its start, got segment "
                 f"{detections.segments[bad].tolist()}; correct the decoding."
             )
-        return detections, SelectionCounts(
-            scored_videos={ids[index] for index in set(videos.tolist())},
+        num_scored = len(self.ground_truth.video_ids)
+        num_kept = num_scored + len(self.ground_truth.blocked_ids)
+        blocked = (detections.videos >= num_scored) & (detections.videos < num_kept)
+        scored = detections[detections.videos < num_scored]
+        return scored, SelectionCounts(
+            scored_videos={self._ids[i] for i in set(videos.tolist()) if i < num_scored},
             num_predictions=len(detections),
-            unknown_labels=self._unknown_labels(detections.labels),
+            num_blocked_predictions=int(blocked.sum()),
+            num_excluded_predictions=int((detections.videos >= num_kept).sum()),
+            unknown_labels=self._unknown_labels(scored.labels),
         )
 
     def _unknown_labels(self, labels: Tensor) -> dict[str, int]:

@@ -6,6 +6,8 @@ The layout (Caba Heilbron et al., CVPR 2015, submission format)::
         {"segment": [3.2, 9.8], "label": "dog barking", "score": 0.71}, ...]}, "external_data": {}}
 
 Times are seconds. `label_id`, the class index of the annotation file, may stand in for `label`.
+Detections of EPIC-Kitchens-100 may have `verb` and `noun` instead, as its challenge asks for
+(Damen et al., IJCV 2022, C2-Action-Detection): names or class indices.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
     from davezoo.evaluation.average_precision import Array
     from davezoo.structures import Events
+
+
+# An action of EPIC-Kitchens-100 is a verb and a noun; its class index is verb * 300 + noun.
+NUM_EPIC_NOUNS = 300
+
+EpicLabels = Literal["verb", "noun", "action"]
 
 
 class PredictionError(InputError):
@@ -144,11 +152,13 @@ def first_bad_row(segments: Array, scores: Array) -> int | None:
     return None if bool(xp.all(good)) else int(xp.argmin(xp.astype(good, xp.int64)))
 
 
-def read_predictions(path: Path) -> PredictionTable:
+def read_predictions(path: Path, labels: EpicLabels | None = None) -> PredictionTable:
     """Read a file of detections, gzipped or not.
 
     Args:
         path: the file, in the layout of ActivityNet.
+        labels: what to read from detections with `verb` and `noun`; others have one label, which
+            is read in any case.
 
     Returns:
         Videos and detections in file order, numbers in float64 as written.
@@ -167,12 +177,12 @@ def read_predictions(path: Path) -> PredictionTable:
             f"{shorten(results)}; write it in the ActivityNet submission layout."
         )
     try:
-        table = _tabulate(results, str(content.get("version", "")))
+        table = _tabulate(results, str(content.get("version", "")), labels)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
         table = None
     if table is None:
         # Only now look at the entries one by one: good files are read three times as fast.
-        _raise_first_fault(path, results)
+        _raise_first_fault(path, results, labels)
         raise PredictionError(f"Expected `results` of {path} to hold detections; write it again.")
     return table
 
@@ -211,13 +221,18 @@ def write_predictions(
     write_json(Path(path), content)
 
 
-def _tabulate(results: dict[str, Any], version: str) -> PredictionTable | None:
+def _tabulate(
+    results: dict[str, Any], version: str, kind: EpicLabels | None
+) -> PredictionTable | None:
     """Return the table, or None or an error of any kind where an entry is not a detection."""
     if {type(entries) for entries in results.values()} - {list}:
         return None
     entries = [entry for listed in results.values() for entry in listed]
     segments = [entry["segment"] for entry in entries]
-    labels = [entry["label"] if "label" in entry else entry["label_id"] for entry in entries]
+    if kind is None:
+        labels = [entry["label"] if "label" in entry else entry["label_id"] for entry in entries]
+    else:
+        labels = [_epic_label(entry, kind) for entry in entries]
     times = [time for segment in segments for time in segment]
     scores = [entry["score"] for entry in entries]
     # Asked by type, because NumPy would take "0.5" and true for numbers.
@@ -241,7 +256,23 @@ def _tabulate(results: dict[str, Any], version: str) -> PredictionTable | None:
     )
 
 
-def _raise_first_fault(path: Path, results: dict[str, Any]) -> None:
+def _epic_label(entry: dict[str, Any], kind: EpicLabels) -> Any:
+    """Return the verb, noun or action of a detection, or its one label where it has neither.
+
+    Returns:
+        A name or class index; None for an action without one.
+    """
+    if "verb" not in entry and "noun" not in entry:
+        return entry.get("label", entry.get("label_id"))
+    if kind != "action":
+        return entry.get(kind)
+    verb, noun = entry.get("verb"), entry.get("noun")
+    if type(verb) is int and type(noun) is int and 0 <= noun < NUM_EPIC_NOUNS and verb >= 0:
+        return verb * NUM_EPIC_NOUNS + noun
+    return f"{verb} {noun}" if isinstance(verb, str) and isinstance(noun, str) else None
+
+
+def _raise_first_fault(path: Path, results: dict[str, Any], labels: EpicLabels | None) -> None:
     """Raise the error of the first entry that is not a detection."""
     for video, listed in results.items():
         if not isinstance(listed, list):
@@ -250,19 +281,25 @@ def _raise_first_fault(path: Path, results: dict[str, Any]) -> None:
                 f"{shorten(listed)}; write [] for a video without detections."
             )
         for index, entry in enumerate(listed):
-            _check_entry(f"detection {index} of video {video!r} in {path}", entry)
+            _check_entry(f"detection {index} of video {video!r} in {path}", entry, labels)
 
 
-def _check_entry(place: str, entry: Any) -> None:
+def _check_entry(place: str, entry: Any, labels: EpicLabels | None) -> None:
     """Refuse an entry that is not a detection."""
     remedy = 'write {"segment": [start, end], "label": name, "score": number}'
     if not isinstance(entry, dict):
         raise PredictionError(f"Expected {place} to be an object, got {shorten(entry)}; {remedy}.")
     segment, score = entry.get("segment"), entry.get("score")
-    label = entry.get("label", entry.get("label_id"))
+    label = _epic_label(entry, labels) if labels else entry.get("label", entry.get("label_id"))
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
         raise PredictionError(
             f"Expected `segment` of {place} to be two numbers, got {shorten(segment)}; {remedy}."
+        )
+    if type(label) not in (int, str) and labels and ("verb" in entry or "noun" in entry):
+        got = f"verb {shorten(entry.get('verb'))}, noun {shorten(entry.get('noun'))}"
+        raise PredictionError(
+            f"Expected the {labels} of {place} to be a name or a class index (of the noun, below "
+            f"{NUM_EPIC_NOUNS}), got {got}; write both as names or both as indices."
         )
     if type(label) not in (int, str):
         raise PredictionError(

@@ -7,16 +7,18 @@ EPIC-Kitchens C2-Action-Detection (Damen et al., IJCV 2022).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import hashlib
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from davezoo.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 # Rules that all protocols of this package share; written beside every score.
 _SHARED_RULES = {
@@ -50,8 +52,13 @@ class Protocol:
             None keeps all.
         default_split: the subset that published results are about.
         headline_tious: thresholds printed in the summary, as decimals.
-        blocked_list: what the official list of videos to leave out is called; None where the
-            evaluator has none. The list itself is data and is handed to the scorer.
+        num_videos: videos of the default split that published results are about, blocked ones
+            counted; None where there is no such number.
+        excluded_videos: ids that are left out with their events and detections.
+        expected_videos: ids that others leave out and this protocol does not.
+        blocked_list: what the official list of videos to leave out is called, which must be handed
+            to the scorer; None where a list is refused.
+        labels: which label of an EPIC-Kitchens event counts; None where events have one.
 
     Raises:
         ProtocolError: if the thresholds are not ascending within (0, 1], or a limit is negative.
@@ -66,7 +73,11 @@ class Protocol:
     min_event_duration: float | None
     default_split: str
     headline_tious: tuple[float, ...]
+    num_videos: int | None = None
+    excluded_videos: tuple[str, ...] = ()
+    expected_videos: tuple[str, ...] = ()
     blocked_list: str | None = None
+    labels: Literal["verb", "noun", "action"] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no evaluator could follow."""
@@ -85,6 +96,25 @@ class Protocol:
                     "all events."
                 )
 
+    def check_blocked(self, blocked: Collection[str]) -> None:
+        """Refuse a list of blocked videos where the protocol has none, and its absence otherwise.
+
+        Raises:
+            ProtocolError: if the list does not go with the protocol; the message names the one
+                that it goes with.
+        """
+        if blocked and self.blocked_list is None:
+            raise ProtocolError(
+                f"Expected no list of blocked videos with protocol {self.name!r}, got "
+                f"{len(blocked)} ids; leave the list out, or choose a protocol with one: "
+                f"{[name for name, other in PROTOCOLS.items() if other.blocked_list]}."
+            )
+        if not blocked and self.blocked_list is not None:
+            raise ProtocolError(
+                f"Expected a list of blocked videos with protocol {self.name!r}, got none; give "
+                f"the JSON list ({self.blocked_list}), or choose 'activitynet13-full'."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return name, version, thresholds and rules, as they are written beside a score."""
         return {
@@ -98,9 +128,29 @@ class Protocol:
                 **_SHARED_RULES,
                 "near_duplicate_tolerance_seconds": self.near_duplicate_tolerance,
                 "min_event_duration_seconds": self.min_event_duration,
+                "num_videos": self.num_videos,
+                "excluded_videos": list(self.excluded_videos),
                 "blocked_list": self.blocked_list,
+                "labels": self.labels,
             },
         }
+
+
+def digest_of_ids(ids: Collection[str]) -> str:
+    """Return a short hash of a set of video ids, whatever their order or file.
+
+    Args:
+        ids: video ids.
+
+    Returns:
+        The first 12 hexadecimal digits of the SHA-256 of the sorted ids, one a line.
+
+    Example:
+        >>> digest_of_ids(["b", "a"]) == digest_of_ids(["a", "b", "a"])
+        True
+    """
+    listed = "\n".join(sorted(set(ids)))
+    return hashlib.sha256(listed.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _linspace(start: float, stop: float, num: int) -> tuple[float, ...]:
@@ -117,22 +167,50 @@ _UNAV100 = Protocol(
     min_event_duration=None,
     default_split="test",
     headline_tious=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    num_videos=2167,
 )
 
-_THUMOS14 = Protocol(
-    name="thumos14",
+# Two of the 213 temporally annotated test videos are the reason why papers count differently: one
+# has only segments called Ambiguous, which leave it without an event, and the other has segments
+# that lie long after its end.
+_AMBIGUOUS_ONLY = "video_test_0001292"
+_WRONG_TIMES = "video_test_0000270"
+
+_THUMOS14_212 = Protocol(
+    name="thumos14-212",
     version="1",
-    source="ActionFormer kit, ANETdetection (Zhang et al., ECCV 2022)",
+    source="ActionFormer kit, ANETdetection and the videos of thumos14.json (Zhang et al., "
+    "ECCV 2022)",
     tiou_thresholds=_linspace(0.3, 0.7, 5),
     threshold_recipe="numpy.linspace(0.3, 0.7, 5)",
     near_duplicate_tolerance=1e-3,
     min_event_duration=1e-3,
     default_split="test",
     headline_tious=(0.3, 0.4, 0.5, 0.6, 0.7),
+    num_videos=212,
+    excluded_videos=(_AMBIGUOUS_ONLY,),
+    expected_videos=(_WRONG_TIMES,),
+)
+_THUMOS14_213 = replace(
+    _THUMOS14_212,
+    name="thumos14-213",
+    source="ActionFormer kit, ANETdetection, on all test videos of the THUMOS14 challenge",
+    num_videos=213,
+    excluded_videos=(),
+    expected_videos=(_WRONG_TIMES, _AMBIGUOUS_ONLY),
+)
+_THUMOS14_211 = replace(
+    _THUMOS14_212,
+    name="thumos14-211",
+    source="ActionFormer kit, ANETdetection, on the videos of G-TAD, VSGN and OpenTAD (Liu et al., "
+    "2025)",
+    num_videos=211,
+    excluded_videos=(_WRONG_TIMES, _AMBIGUOUS_ONLY),
+    expected_videos=(),
 )
 
-_ACTIVITYNET13 = Protocol(
-    name="activitynet13",
+_ACTIVITYNET13_FULL = Protocol(
+    name="activitynet13-full",
     version="1",
     source="ActivityNet kit, eval_detection (Caba Heilbron et al., CVPR 2015)",
     tiou_thresholds=_linspace(0.5, 0.95, 10),
@@ -141,23 +219,43 @@ _ACTIVITYNET13 = Protocol(
     min_event_duration=None,
     default_split="validation",
     headline_tious=(0.5, 0.75, 0.95),
+    num_videos=4926,
+)
+_ACTIVITYNET13_BLOCKED = replace(
+    _ACTIVITYNET13_FULL,
+    name="activitynet13-blocked",
     blocked_list="ActivityNet server, action get_blocked",
 )
 
-_EPIC100 = Protocol(
-    name="epic100",
+_EPIC100_VERB = Protocol(
+    name="epic100-verb",
     version="1",
-    source="EPIC-Kitchens C2-Action-Detection, one task at a time (Damen et al., IJCV 2022)",
+    source="EPIC-Kitchens C2-Action-Detection (Damen et al., IJCV 2022)",
     tiou_thresholds=_linspace(0.1, 0.5, 5),
     threshold_recipe="numpy.linspace(0.1, 0.5, 5)",
     near_duplicate_tolerance=None,
     min_event_duration=None,
     default_split="validation",
     headline_tious=(0.1, 0.2, 0.3, 0.4, 0.5),
+    num_videos=138,
+    labels="verb",
 )
+_EPIC100_NOUN = replace(_EPIC100_VERB, name="epic100-noun", labels="noun")
+_EPIC100_ACTION = replace(_EPIC100_VERB, name="epic100-action", labels="action")
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    protocol.name: protocol for protocol in (_UNAV100, _THUMOS14, _ACTIVITYNET13, _EPIC100)
+    protocol.name: protocol
+    for protocol in (
+        _UNAV100,
+        _THUMOS14_211,
+        _THUMOS14_212,
+        _THUMOS14_213,
+        _ACTIVITYNET13_FULL,
+        _ACTIVITYNET13_BLOCKED,
+        _EPIC100_VERB,
+        _EPIC100_NOUN,
+        _EPIC100_ACTION,
+    )
 }
 
 
@@ -171,14 +269,15 @@ def get_protocol(protocol: str | Protocol) -> Protocol:
         ProtocolError: if there is no protocol of this name.
 
     Example:
-        >>> get_protocol("thumos14").tiou_thresholds
+        >>> get_protocol("thumos14-212").tiou_thresholds
         (0.3, 0.39999999999999997, 0.5, 0.6, 0.7)
     """
     if isinstance(protocol, Protocol):
         return protocol
     if protocol not in PROTOCOLS:
+        near = difflib.get_close_matches(protocol, PROTOCOLS, n=3, cutoff=0.6)
         raise ProtocolError(
-            f"Expected `protocol` to be one of {sorted(PROTOCOLS)}, got {protocol!r}; "
-            "choose one of them."
+            f"Expected `protocol` to be one of {list(PROTOCOLS)}, got {protocol!r}; "
+            f"choose one of {near or 'them'}."
         )
     return PROTOCOLS[protocol]

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from davezoo import __version__
-from davezoo.annotations import read_annotations
+from davezoo.annotations import read_blocked
 from davezoo.errors import InputError
 from davezoo.evaluation.average_precision import temporal_iou
-from davezoo.evaluation.evaluate import choose_split, score
-from davezoo.evaluation.predictions import read_predictions
+from davezoo.evaluation.evaluate import read_both, score
 from davezoo.evaluation.protocols import get_protocol
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from davezoo.annotations import Annotations
-    from davezoo.evaluation.predictions import PredictionTable
+    from davezoo.evaluation.predictions import EpicLabels, PredictionTable
     from davezoo.evaluation.results import ClassResult, EvaluationResult
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -51,6 +50,10 @@ def report(
     split: str | None = None,
     output: Path = Path("report.html"),
     max_videos: int = 30,
+    blocked: Path | None = None,
+    classes: Path | None = None,
+    video_info: Path | None = None,
+    labels: EpicLabels | None = None,
 ) -> None:
     """Score a file of detections and write the HTML report: scores, classes, videos over time.
 
@@ -59,16 +62,29 @@ def report(
 
     Args:
         predictions: detections in the ActivityNet layout, JSON, gzipped or not.
-        annotations: annotation file of the data set, JSON, gzipped or not.
-        protocol: unav100, thumos14, activitynet13 or epic100 (one EPIC task at a time).
+        annotations: annotation file of the data set, JSON or csv, gzipped or not.
+        protocol: unav100, thumos14-211, thumos14-212 (most papers), thumos14-213,
+            activitynet13-full, activitynet13-blocked, epic100-verb, epic100-noun or epic100-action.
         split: subset to score; by default the one of the protocol, or the only one of the file.
         output: the HTML file to write.
         max_videos: how many videos are drawn over time.
+        blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
+        classes: file with the names of the classes in order, for csv annotations.
+        video_info: csv of durations and frame rates; adds the videos without events.
+        labels: what is read of events and detections of EPIC-Kitchens; by default what the protocol
+            scores.
     """
     rules = get_protocol(protocol)
-    chosen = choose_split(read_annotations(annotations), split, rules)
-    table = read_predictions(predictions)
-    result = score(chosen, table, rules)
+    chosen, table = read_both(
+        predictions,
+        annotations,
+        rules,
+        split,
+        classes=classes,
+        video_info=video_info,
+        labels=labels,
+    )
+    result = score(chosen, table, rules, [] if blocked is None else read_blocked(blocked))
     notes = [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
     if table.version:
         notes.insert(0, f"The detections file says of itself: {table.version}.")
@@ -296,6 +312,8 @@ def _counts(result: EvaluationResult) -> list[tuple[str, int]]:
     left_out = [
         ("detections of unknown classes, dropped", result.num_unknown_label_predictions),
         ("detections in unknown videos, false positives", result.num_unknown_video_predictions),
+        ("videos left out by the protocol", result.num_excluded_videos),
+        ("detections in left-out videos, dropped", result.num_excluded_predictions),
         ("detections in blocked videos, dropped", result.num_blocked_predictions),
         ("videos blocked", result.num_blocked_videos),
         ("events removed as near duplicates", result.num_near_duplicate_events),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,12 @@ class EvaluationResult:
         unknown_labels: how many detections were dropped for each class without annotated events.
         num_unknown_video_predictions: detections in videos outside the split, of known classes;
             they count as false positives.
+        num_excluded_videos: videos of the split that the protocol leaves out.
+        num_excluded_predictions: detections left out with them.
+        num_protocol_videos: how many videos of this split published results are about, blocked ones
+            counted; None where nothing is published.
+        absent_videos: ids that the protocol counts and the annotations lack.
+        blocked_list: name, number of ids and a short hash of the given list; None without one.
     """
 
     protocol: dict[str, Any]
@@ -71,6 +77,52 @@ class EvaluationResult:
     num_blocked_predictions: int
     unknown_labels: dict[str, int]
     num_unknown_video_predictions: int
+    num_excluded_videos: int = 0
+    num_excluded_predictions: int = 0
+    num_protocol_videos: int | None = None
+    absent_videos: list[str] = field(default_factory=list)
+    blocked_list: dict[str, Any] | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was left out, one phrase each, and the `differences`."""
+        some = ", ".join(printable(video) for video in self.missing_videos[:5])
+        more = ", ..." if len(self.missing_videos) > 5 else ""
+        counts = [
+            (len(self.missing_videos), f"videos without detections count as missed: {some}{more}"),
+            (self.num_unknown_label_predictions, "detections of unknown classes dropped"),
+            (self.num_unknown_video_predictions, "detections in unknown videos: false positives"),
+            (self.num_excluded_videos, "videos left out by the protocol"),
+            (self.num_excluded_predictions, "detections in left-out videos dropped"),
+            (self.num_blocked_videos, "videos blocked"),
+            (self.num_blocked_predictions, "detections in blocked videos dropped"),
+            (self.num_near_duplicate_events, "near-duplicate events removed"),
+            (self.num_short_events, "events removed as too short"),
+        ]
+        return [f"{count} {what}" for count, what in counts if count] + self.differences
+
+    @property
+    def differences(self) -> list[str]:
+        """How the annotations differ from the videos that published results are about."""
+        differences = []
+        num_videos = self.num_expected_videos + self.num_blocked_videos
+        if self.num_protocol_videos not in (None, num_videos):
+            differences.append(
+                f"the annotations have {num_videos} videos where published results are about "
+                f"{self.num_protocol_videos}"
+            )
+        if self.absent_videos:
+            absent = ", ".join(printable(video) for video in self.absent_videos)
+            differences.append(f"the annotations lack {absent}")
+        return differences
+
+    @property
+    def protocol_name(self) -> str:
+        """Name and version of the protocol, with its list of blocked videos where it has one."""
+        name = f"{self.protocol['name']} v{self.protocol['version']}"
+        if self.blocked_list is not None:
+            name += " ({name}, {num_videos} ids, sha256 {sha256})".format(**self.blocked_list)
+        return printable(name)
 
     @property
     def num_unknown_label_predictions(self) -> int:
@@ -97,6 +149,7 @@ class EvaluationResult:
             classes = [ClassResult(**entry) for entry in content["classes"]]
             result = cls(**{**content, "classes": classes})
             num_thresholds = len(result.tiou_thresholds)
+            _ = result.protocol_name, result.remarks  # damaged entries show here
         except (KeyError, TypeError) as error:
             raise ResultError(
                 f"Expected the entries of a result of `davezoo evaluate`, got an error at {error}; "
@@ -147,32 +200,17 @@ class EvaluationResult:
         lines = [
             _row(columns, widths),
             _row([f"{100 * score:.2f}" for score in scores], widths),
-            f"protocol {self.protocol['name']} v{self.protocol['version']}, "
+            f"protocol {self.protocol_name}, "
             f"split {printable(self.split) or '(all videos)'}: "
             f"{self.num_expected_videos} videos expected, {self.num_scored_videos} scored, "
             f"{len(self.missing_videos)} missing",
             f"{self.num_events} events of {len(self.classes)} classes, "
             f"{self.num_predictions} detections",
-            *self._remarks(),
+            *self.remarks,
         ]
         if per_class:
             lines += ["", *self._class_table(shown, ["events", *columns])]
         return "\n".join(lines) + "\n"
-
-    def _remarks(self) -> list[str]:
-        """Say what was left out, one line each."""
-        some = ", ".join(printable(video) for video in self.missing_videos[:5])
-        more = ", ..." if len(self.missing_videos) > 5 else ""
-        counts = [
-            (len(self.missing_videos), f"videos without detections count as missed: {some}{more}"),
-            (self.num_unknown_label_predictions, "detections of unknown classes dropped"),
-            (self.num_unknown_video_predictions, "detections in unknown videos: false positives"),
-            (self.num_blocked_videos, "videos blocked"),
-            (self.num_blocked_predictions, "detections in blocked videos dropped"),
-            (self.num_near_duplicate_events, "near-duplicate events removed"),
-            (self.num_short_events, "events removed as too short"),
-        ]
-        return [f"{count} {what}" for count, what in counts if count]
 
     def _class_table(self, shown: list[int], columns: list[str]) -> list[str]:
         """Return the rows of the table of classes."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from davezoo.evaluation.average_precision import AveragePrecision, EventArrays, average_precision
 from davezoo.evaluation.ground_truth import GroundTruth, select_ground_truth
-from davezoo.evaluation.protocols import Protocol, get_protocol
+from davezoo.evaluation.protocols import Protocol, digest_of_ids, get_protocol
 from davezoo.evaluation.results import ClassResult, EvaluationResult
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class SelectionCounts:
         scored_videos: videos of the split that the detections cover.
         num_predictions: detections handed in.
         num_blocked_predictions: detections in blocked videos.
+        num_excluded_predictions: detections in videos that the protocol leaves out.
         unknown_labels: detections of each class without annotated events.
         num_unknown_video_predictions: detections in videos outside the split.
     """
@@ -37,6 +38,7 @@ class SelectionCounts:
     scored_videos: set[str]
     num_predictions: int
     num_blocked_predictions: int = 0
+    num_excluded_predictions: int = 0
     unknown_labels: dict[str, int] = field(default_factory=dict)
     num_unknown_video_predictions: int = 0
 
@@ -56,10 +58,11 @@ def score(
         annotations: videos and events of the split; see `Annotations.split`.
         predictions: the detections.
         protocol: name of a protocol, or one of one's own.
-        blocked: ids of videos to leave out with their events and detections.
+        blocked: ids of videos to leave out with their events and detections, for a protocol that
+            asks for them.
 
     Raises:
-        ProtocolError: if there is no such protocol.
+        ProtocolError: if there is no such protocol, or the list does not go with it.
         GroundTruthError: if the split has no events.
 
     Example:
@@ -70,20 +73,29 @@ def score(
     """
     rules = get_protocol(protocol)
     ground_truth = select_ground_truth(annotations, rules, blocked)
-    detections, counts = _select_detections(predictions, ground_truth, frozenset(blocked))
+    excluded = frozenset(rules.excluded_videos)
+    detections, counts = _select_detections(
+        predictions, ground_truth, frozenset(blocked) - excluded, excluded
+    )
     values = average_precision(ground_truth.events, detections, rules.tiou_thresholds)
-    return assemble_result(rules, ground_truth, counts, values)
+    return assemble_result(rules, ground_truth, counts, values, blocked)
 
 
 def _select_detections(
-    predictions: PredictionTable, ground_truth: GroundTruth, blocked: frozenset[str]
+    predictions: PredictionTable,
+    ground_truth: GroundTruth,
+    blocked: frozenset[str],
+    excluded: frozenset[str],
 ) -> tuple[EventArrays, SelectionCounts]:
     """Translate videos and classes of the detections to those of the annotations.
 
     Videos outside the split get indices from `len(ground_truth.video_ids)` on.
     """
     # Blocked ids outside the split are dropped like those inside, as the ActivityNet kit does.
-    is_blocked = np.array([video in blocked for video in predictions.video_ids], dtype=bool)
+    is_blocked, is_excluded = (
+        np.array([video in ids for video in predictions.video_ids], dtype=bool)[predictions.videos]
+        for ids in (blocked, excluded)
+    )
     index_of = {video: index for index, video in enumerate(ground_truth.video_ids)}
     for video in predictions.video_ids:
         index_of.setdefault(video, len(index_of))
@@ -101,7 +113,7 @@ def _select_detections(
     )
     videos = video_index[predictions.videos]
     labels = label_index[predictions.labels]
-    dropped = is_blocked[predictions.videos]
+    dropped = is_blocked | is_excluded
     unknown = ~dropped & (labels < 0)
     outside = ~dropped & ~unknown & (videos >= len(ground_truth.video_ids))
 
@@ -115,7 +127,8 @@ def _select_detections(
     return detections, SelectionCounts(
         scored_videos=set(predictions.video_ids).intersection(ground_truth.video_ids),
         num_predictions=len(predictions),
-        num_blocked_predictions=int(dropped.sum()),
+        num_blocked_predictions=int(is_blocked.sum()),
+        num_excluded_predictions=int(is_excluded.sum()),
         unknown_labels={name: n for name, n in zip(names, counts, strict=True) if n},
         num_unknown_video_predictions=int(outside.sum()),
     )
@@ -126,6 +139,7 @@ def assemble_result(
     ground_truth: GroundTruth,
     counts: SelectionCounts,
     values: AveragePrecision,
+    blocked: Collection[str] = (),
 ) -> EvaluationResult:
     """Take means over classes and thresholds and put names to the numbers.
 
@@ -134,6 +148,7 @@ def assemble_result(
         ground_truth: the scored events.
         counts: what became of the detections.
         values: average precisions as NumPy arrays.
+        blocked: the list of blocked videos as it was given, also those outside the split.
     """
     means = values.values.mean(axis=0)
     classes = [
@@ -143,6 +158,8 @@ def assemble_result(
         )
     ]
     scored = counts.scored_videos
+    annotated = {*ground_truth.video_ids, *ground_truth.blocked_ids}
+    is_default_split = ground_truth.split.lower() == rules.default_split
     return EvaluationResult(
         protocol=rules.to_dict(),
         split=ground_truth.split,
@@ -160,4 +177,17 @@ def assemble_result(
         num_blocked_predictions=counts.num_blocked_predictions,
         unknown_labels=counts.unknown_labels,
         num_unknown_video_predictions=counts.num_unknown_video_predictions,
+        num_excluded_videos=len(ground_truth.excluded_ids),
+        num_excluded_predictions=counts.num_excluded_predictions,
+        num_protocol_videos=rules.num_videos if is_default_split else None,
+        absent_videos=[video for video in rules.expected_videos if video not in annotated]
+        if is_default_split
+        else [],
+        blocked_list={
+            "name": rules.blocked_list,
+            "num_videos": len(set(blocked)),
+            "sha256": digest_of_ids(blocked),
+        }
+        if blocked
+        else None,
     )

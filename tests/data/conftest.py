@@ -62,3 +62,10 @@ class DataFolder:
 @pytest.fixture
 def folder(tmp_path):
     return DataFolder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def official(golden):
+    """Inputs and outputs of the published UnAV loader."""
+    with np.load(golden / "unav" / "golden_small.npz") as arrays:
+        return {k: arrays[k] for k in arrays if k.startswith(("in/", "gt/", "crop/"))}

@@ -7,7 +7,7 @@ from davezoo.structures import FeatureGrid
 GRID = FeatureGrid(25, 8, 24)
 
 
-def sample(steps, num_events, name="v"):
+def sample(steps, num_events, name="v", has_audio=True):
     return Sample(
         visual=torch.rand(3, steps) + 1,
         audio=torch.rand(2, steps) + 1,
@@ -16,6 +16,7 @@ def sample(steps, num_events, name="v"):
         video_id=name,
         duration=float(steps),
         grid=GRID,
+        has_audio=has_audio,
     )
 
 
@@ -49,3 +50,11 @@ def test_batch_without_events_has_one_empty_row():
     batch = collate([sample(5, 0), sample(6, 0)], 224, 32)
     assert batch.segments.tolist() == [[[0, 0]], [[0, 0]]]
     assert batch.labels.tolist() == [[-1], [-1]]
+
+
+def test_without_sound_no_step_has_any():
+    samples = [sample(40, 1, has_audio=False), sample(33, 1)]
+    assert collate(samples, 224, 32).audio_mask is None
+    batch = collate(samples, 224, 32, may_lack_audio=True)
+    assert not batch.audio_mask[0].any()
+    assert torch.equal(batch.audio_mask[1], batch.mask[1])

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from davezoo.annotations import AnnotationError
 from davezoo.data import EventDataModule, Simulation
 from davezoo.data.datamodule import MissingFeaturesError
-from davezoo.data.dataset import FeatureError
+from davezoo.data.features import FeatureError
 from davezoo.structures import Batch, FeatureGrid
 
 TINY = Simulation(

@@ -9,7 +9,6 @@ from jsonargparse import auto_cli
 
 from davezoo.annotations import AnnotationError
 from davezoo.evaluation.evaluate import evaluate
-from davezoo.evaluation.ground_truth import GroundTruthError
 from davezoo.evaluation.protocols import ProtocolError
 from davezoo.evaluation.results import EvaluationResult
 
@@ -57,8 +56,8 @@ def test_table_of_classes(files, capsys):
         (("Test", "train"), None, "unav100", 1),
         (("validation", "test"), "Validation", "unav100", 1),
         (("anything", "anything"), None, "unav100", 2),
-        ((None, None), None, "activitynet13", 2),
-        (("validation", "training"), None, "activitynet13", 1),
+        ((None, None), None, "activitynet13-full", 2),
+        (("validation", "training"), None, "activitynet13-full", 1),
     ],
 )
 def test_split(files, capsys, subsets, split, protocol, expected):
@@ -80,7 +79,7 @@ def test_unknown_protocol(files):
 def test_blocked_list(files, tmp_path, capsys):
     blocked = tmp_path / "blocked.json"
     blocked.write_text('["w", "elsewhere"]')
-    evaluate(**files("test", "test"), blocked=blocked)
+    evaluate(**files("test", "test"), protocol="activitynet13-blocked", blocked=blocked)
     table = capsys.readouterr().out
     assert "1 videos expected, 1 scored" in table
     assert "1 videos blocked" in table
@@ -90,8 +89,8 @@ def test_blocked_list(files, tmp_path, capsys):
 def test_damaged_blocked_list(files, tmp_path, content):
     blocked = tmp_path / "blocked.json"
     blocked.write_text(content)
-    with pytest.raises(GroundTruthError, match=r"blocked\.json"):
-        evaluate(**files(), blocked=blocked)
+    with pytest.raises(AnnotationError, match=r"blocked\.json"):
+        evaluate(**files("validation"), protocol="activitynet13-blocked", blocked=blocked)
 
 
 def test_is_a_command(files, capsys):

@@ -9,7 +9,7 @@ from davezoo.evaluation.ground_truth import GroundTruthError, select_ground_trut
 from davezoo.evaluation.protocols import PROTOCOLS
 from tests.evaluation.tables import make_annotations
 
-PLAIN = PROTOCOLS["activitynet13"]  # removes nothing
+PLAIN = PROTOCOLS["activitynet13-full"]  # removes nothing
 
 
 def slow_near_duplicates(events, tolerance):
@@ -73,7 +73,8 @@ def test_short_events(min_duration, expected):
 
 def test_blocked_videos_leave_with_their_events():
     annotations = make_annotations([("v", 0, (0, 1)), ("w", 1, (0, 1))])
-    selected = select_ground_truth(annotations, PLAIN, ["w", "elsewhere"])
+    protocol = PROTOCOLS["activitynet13-blocked"]
+    selected = select_ground_truth(annotations, protocol, ["w", "elsewhere"])
     assert selected.video_ids == ["v"]
     assert selected.blocked_ids == {"w"}
     assert kept_events(selected) == [("v", 0, (0, 1))]
@@ -81,18 +82,23 @@ def test_blocked_videos_leave_with_their_events():
 
 def test_nothing_left_is_an_error():
     annotations = make_annotations([("v", 0, (0, 1))])
-    with pytest.raises(GroundTruthError, match=r"'activitynet13'.*1 videos, 1 of them blocked"):
-        select_ground_truth(annotations, PLAIN, ["v"])
+    with pytest.raises(GroundTruthError, match=r"13-blocked'.*1 videos, 1 of them blocked"):
+        select_ground_truth(annotations, PROTOCOLS["activitynet13-blocked"], ["v"])
 
 
 @pytest.mark.parametrize(
     ("name", "split", "protocol", "expected"),
     [
-        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "thumos14", 7630),
+        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "thumos14-212", 7630),
         ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "unav100", 7633),
-        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "activitynet13", 7654),
+        (
+            "activitynet13/derived_activitynet_v1-3.json.gz",
+            "validation",
+            "activitynet13-full",
+            7654,
+        ),
         ("unav100/unav100_annotations.json.gz", "test", "unav100", 5900),
-        ("thumos14/thumos14.json.gz", "test", "thumos14", 3358),
+        ("thumos14/thumos14.json.gz", "test", "thumos14-212", 3358),
     ],
 )
 def test_events_of_real_files(shared, name, split, protocol, expected):

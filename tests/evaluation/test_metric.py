@@ -76,7 +76,9 @@ def expected(problem):
     return score(annotations, PredictionTable.from_events(found, annotations.class_names))
 
 
-@pytest.mark.parametrize("protocol", ["unav100", "thumos14", "activitynet13", "epic100"])
+@pytest.mark.parametrize(
+    "protocol", ["unav100", "thumos14-212", "activitynet13-full", "epic100-verb"]
+)
 def test_equals_the_score_of_the_written_file(problem, tmp_path, protocol):
     annotations, found = problem
     metric = run_metric(annotations, batches(found, 4), protocol=protocol)
@@ -96,7 +98,9 @@ def test_numbers_and_names(problem, expected):
 
 
 def test_thresholds_in_percent(problem):
-    scores = run_metric(*problem[:1], batches(problem[1], 5), protocol="activitynet13").compute()
+    scores = run_metric(
+        *problem[:1], batches(problem[1], 5), protocol="activitynet13-full"
+    ).compute()
     assert list(scores) == ["avg_map", *(f"map_{percent}" for percent in range(50, 100, 5))]
 
 

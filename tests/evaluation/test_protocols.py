@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from davezoo.evaluation.protocols import PROTOCOLS, ProtocolError, get_protocol
+from davezoo.evaluation.protocols import PROTOCOLS, ProtocolError, digest_of_ids, get_protocol
 
 # Doubles of the official code where they differ from the decimal literal.
 OFFICIAL = {
@@ -12,16 +12,48 @@ OFFICIAL = {
     "activitynet13": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.8999999999999999, 0.95),
     "epic100": (0.1, 0.2, 0.30000000000000004, 0.4, 0.5),
 }
+VARIANTS = {
+    "unav100": ["unav100"],
+    "thumos14": ["thumos14-211", "thumos14-212", "thumos14-213"],
+    "activitynet13": ["activitynet13-full", "activitynet13-blocked"],
+    "epic100": ["epic100-verb", "epic100-noun", "epic100-action"],
+}
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_thresholds_are_the_doubles_of_the_official_code(name):
-    assert PROTOCOLS[name].tiou_thresholds == OFFICIAL[name]
+@pytest.mark.parametrize("data_set", OFFICIAL)
+def test_thresholds_are_the_doubles_of_the_official_code(data_set):
+    for name in VARIANTS[data_set]:
+        assert PROTOCOLS[name].tiou_thresholds == OFFICIAL[data_set]
 
 
 def test_every_protocol_is_covered():
-    assert set(PROTOCOLS) == set(OFFICIAL)
+    assert set(PROTOCOLS) == {name for names in VARIANTS.values() for name in names}
     assert all(name == protocol.name for name, protocol in PROTOCOLS.items())
+
+
+def test_variants_of_thumos14_count_the_videos_in_their_names():
+    for name in VARIANTS["thumos14"]:
+        protocol = PROTOCOLS[name]
+        num_videos = int(name.rpartition("-")[2])
+        assert protocol.num_videos == num_videos == 213 - len(protocol.excluded_videos)
+        assert len({*protocol.excluded_videos, *protocol.expected_videos}) == 2
+
+
+def test_variants_of_epic_score_their_labels():
+    assert [PROTOCOLS[name].labels for name in VARIANTS["epic100"]] == ["verb", "noun", "action"]
+
+
+def test_blocked_list_is_demanded_or_refused():
+    for name, protocol in PROTOCOLS.items():
+        given, other = (["v"], []) if name == "activitynet13-blocked" else ([], ["v"])
+        protocol.check_blocked(given)
+        with pytest.raises(ProtocolError, match=name):
+            protocol.check_blocked(other)
+
+
+def test_digest_tells_lists_apart():
+    assert digest_of_ids(["v", "w"]) == digest_of_ids(("w", "v", "v"))
+    assert len({digest_of_ids(ids) for ids in ([], ["v"], ["w"], ["v", "w"], ["vw"])}) == 5
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -43,9 +75,19 @@ def test_own_protocol_is_handed_through():
     assert get_protocol(own) is own
 
 
-def test_unknown_name_lists_the_choices():
-    with pytest.raises(ProtocolError, match=r"unav100.*'unav'"):
-        get_protocol("unav")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("unav", r"choose one of \['unav100'\]"),
+        ("thumos14", "choose one of .*thumos14-212"),
+        ("activitynet13", "choose one of .*'activitynet13-full'"),
+        ("epic100", "choose one of .*'epic100-verb'"),
+        ("xyz", r"unav100.*'xyz'; choose one of them"),
+    ],
+)
+def test_unknown_name_suggests_near_ones(name, near):
+    with pytest.raises(ProtocolError, match=near):
+        get_protocol(name)
 
 
 @pytest.mark.parametrize("tious", [(), (0.5, 0.5), (0.5, 0.1), (0.0, 0.5), (0.5, 1.1)])

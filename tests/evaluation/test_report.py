@@ -42,7 +42,7 @@ def test_report_says_what_was_scored(tmp_path: Path) -> None:
     words = Page(write(tmp_path / "r.html", ["dog", "cat", "bell"], "LoCo on UnAV-100")).words
     assert "LoCo on UnAV-100" in words
     assert "average mAP 43.21 %" in words
-    assert "unav100, version 1 split test" in words
+    assert "unav100 v1 split test" in words
     assert "videos expected 4 scored 3 missing 1" in words
     assert "1 of 4 videos have no detections" in words
     assert "count as missed. video 3" in words

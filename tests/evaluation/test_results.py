@@ -48,7 +48,7 @@ def test_class_table(partial):
 
 def test_headline_of_activitynet():
     annotations = make_annotations([("v", 0, (0, 10))])
-    table = score(annotations, make_predictions([("v", 0, (0, 8), 1)]), "activitynet13")
+    table = score(annotations, make_predictions([("v", 0, (0, 8), 1)]), "activitynet13-full")
     lines = table.format_table().splitlines()
     assert lines[0].split() == ["mAP@0.5", "mAP@0.75", "mAP@0.95", "Avg"]
     assert lines[1].split() == ["100.00", "100.00", "0.00", "70.00"]

@@ -16,11 +16,11 @@ from tests.evaluation.tables import make_annotations, make_predictions, read_cas
 
 # The rules of each official evaluator; thresholds are those of each case.
 EVALUATORS = {
-    "actionformer": PROTOCOLS["thumos14"],
+    "actionformer": PROTOCOLS["thumos14-212"],
     "unav": PROTOCOLS["unav100"],
-    "opentad": replace(PROTOCOLS["thumos14"], name="opentad", min_event_duration=0.0),
-    "activitynet": PROTOCOLS["activitynet13"],
-    "epic_c2": PROTOCOLS["epic100"],
+    "opentad": replace(PROTOCOLS["thumos14-212"], name="opentad", min_event_duration=0.0),
+    "activitynet": PROTOCOLS["activitynet13-full"],
+    "epic_c2": PROTOCOLS["epic100-verb"],
 }
 USE_BLOCKED_LIST = {"opentad", "activitynet"}
 LEAKING = {"actionformer", "unav"}
@@ -76,7 +76,13 @@ def pairs(cases):
 
 
 def protocol_of(evaluator, case):
-    return replace(EVALUATORS[evaluator], tiou_thresholds=tuple(case["tiou_thresholds"]))
+    """The rules of the evaluator; with a list of blocked videos where the case has one for it."""
+    has_list = evaluator in USE_BLOCKED_LIST and (case.get("blocked_videos") or case.get("blocked"))
+    return replace(
+        EVALUATORS[evaluator],
+        tiou_thresholds=tuple(case["tiou_thresholds"]),
+        blocked_list="the list of the case" if has_list else None,
+    )
 
 
 def check(result, expected):
@@ -204,7 +210,7 @@ def test_mmaction2_fixture(shared):
         [(video, names.index(name), segment) for video, name, segment in events], None, names
     )
     predictions = read_predictions(folder / "mmaction2_eval_localization_result.json")
-    result = score(annotations, predictions, "activitynet13")
+    result = score(annotations, predictions, "activitynet13-full")
     assert result.avg_map == pytest.approx(0.6177579365079365, abs=1e-12)
     expected = [5 / 7] * 3 + [0.6875] * 2 + [0.5972222222222222] + [0.5208333333333333] * 3 + [0.5]
     np.testing.assert_allclose(result.map, expected, rtol=0, atol=1e-12)
@@ -242,24 +248,29 @@ def test_activitynet_sample(shared, blocking, evaluator):
 def test_counts():
     annotations = make_annotations(
         [("v", 0, (0, 10)), ("v", 0, (0.0005, 10)), ("w", 1, (5, 9)), ("x", 0, (0, 1))],
-        videos=["v", "w", "x", "y"],
+        videos=["v", "w", "x", "y", "left out"],
     )
     predictions = make_predictions(
         [
             ("v", 0, (0, 10), 0.9),
             ("v", 2, (0, 10), 0.8),  # a class without events
             ("x", 0, (0, 1), 0.7),  # a blocked video
+            ("left out", 2, (0, 1), 0.7),  # a video that the protocol does not score
             ("z", 0, (0, 1), 0.95),  # a video outside the split
         ],
-        videos=["z", "v", "x", "y"],
+        videos=["z", "v", "x", "y", "left out"],
     )
-    result = score(annotations, predictions, "unav100", blocked=["x", "elsewhere"])
+    rules = replace(
+        PROTOCOLS["unav100"], blocked_list="a list", excluded_videos=("left out", "nowhere")
+    )
+    result = score(annotations, predictions, rules, blocked=["x", "elsewhere"])
     assert result.split == "test"
     assert (result.num_expected_videos, result.num_scored_videos) == (3, 2)
     assert result.missing_videos == ["w"]
     assert (result.num_blocked_videos, result.num_blocked_predictions) == (1, 1)
     assert (result.num_near_duplicate_events, result.num_short_events) == (1, 0)
-    assert (result.num_events, result.num_predictions) == (2, 4)
+    assert (result.num_excluded_videos, result.num_excluded_predictions) == (1, 1)
+    assert (result.num_events, result.num_predictions) == (2, 5)
     assert result.unknown_labels == {"c": 1}
     assert result.num_unknown_video_predictions == 1
     # The false positive outside the split comes first: precision 1/2 for class a, 0 for class b.

@@ -1,0 +1,246 @@
+"""Mistakes that show only over many videos: ids, hops, frame rates and units that do not agree.
+
+One odd video is an oddity of the data set; the same factor in all of them is a wrong setting. Each
+function returns an explanation with a remedy, or an empty text where nothing is amiss. The measures
+are medians over videos with a bound on their spread, so that the known oddities of the published
+files (durations that are too short, audio tracks that end early) raise no alarm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from davezoo.structures import FeatureGrid
+
+FloatArray = NDArray[np.float64]
+
+# A factor is constant when the middle half of the videos lies within this part of the median.
+_MOST_SPREAD = 0.1
+# Frame rates of 24 and 25, or a window more or less, differ by less than this.
+_LEAST_DEVIATION = 0.1
+_FEWEST_VIDEOS = 3
+# Events of videos that end this many times later than the features were not written in seconds.
+_FRAMES_FACTOR = 5
+_VGGISH_HOP = 0.96
+_VIDEOS_LOOKED_AT = 50  # to find out how ids and file names differ; each is sought in all names
+
+
+def explain_missing(videos: Sequence[str], pattern: str, present: Iterable[str]) -> str:
+    """Say which pattern would find the files of most videos, if one does.
+
+    Args:
+        videos: ids of the videos whose file is missing.
+        pattern: the pattern in use, with `{video}` for the id.
+        present: names of all files, relative to the folder.
+    """
+    files = set(present)
+    best = _best_pattern(videos, pattern, files)
+    if best:
+        video = _found(best, videos, files)[0]
+        return (
+            f"The files are there under other names: {best.replace('{video}', video)!r} for video "
+            f"{video!r}. Write the pattern {best!r} instead of {pattern!r}."
+        )
+    spelt = {name.casefold(): name for name in files}
+    small = [video.casefold() for video in videos]
+    best = _best_pattern(small, pattern.casefold(), set(spelt))
+    if best:
+        found = _found(best, small, set(spelt))[0]
+        video, name = videos[small.index(found)], spelt[best.replace("{video}", found)]
+        return (
+            f"Ids and file names differ in upper and lower case: {name!r} for video {video!r}. "
+            "Rename the files, or correct the ids in the annotations."
+        )
+    return _explain_surplus_in_ids(videos, pattern, files)
+
+
+def explain_audio(
+    visual_seconds: FloatArray, audio_steps: FloatArray, visual: FeatureGrid, audio: FeatureGrid
+) -> str:
+    """Say what hop the audio features have, if it is not the one of their grid.
+
+    Args:
+        visual_seconds: second at which the visual features of each video end.
+        audio_steps: audio feature vectors of each video; NaN where there are none.
+        visual: grid of the visual features.
+        audio: grid that the audio features are read with.
+    """
+    expected_hop = audio.stride / audio.fps
+    expected_steps = (visual_seconds * audio.fps - audio.window) / audio.stride + 1
+    ratio = _constant_factor(audio_steps / np.maximum(expected_steps, 1))
+    if ratio is None:
+        return ""
+    hop = float(np.nanmedian(visual_seconds / audio_steps))
+    visual_hop = visual.stride / visual.fps
+    diagnosis = (
+        f"There are {ratio:.2f} times as many audio vectors as {expected_hop:.3g} s between them "
+        f"would give (median of {_count(audio_steps)} videos): one each {hop:.3g} s, the visual "
+        f"ones lie {visual_hop:.3g} s apart."
+    )
+    if abs(hop / visual_hop - 1) <= 2 * _LEAST_DEVIATION:
+        return f"{diagnosis} Both have one hop: set `audio_grid` to null."
+    hundredths = round(100 * hop)
+    if abs(hop / _VGGISH_HOP - 1) <= 2 * _LEAST_DEVIATION:
+        diagnosis += f" {_VGGISH_HOP} s is what VGGish does by itself."
+        hundredths = round(100 * _VGGISH_HOP)
+    return (
+        f"{diagnosis} Extract the audio again with a hop of {visual_hop:.3g} s, or have it "
+        "resampled by time stamps: `audio_grid: {fps: 100, stride: "
+        f"{hundredths}, window: {hundredths}}}`."
+    )
+
+
+def explain_durations(
+    steps: FloatArray, durations: FloatArray, grid: FeatureGrid, own_fps: FloatArray | None
+) -> str:
+    """Say which frame rate or stride would fit, if the features' lengths contradict the durations.
+
+    Args:
+        steps: feature vectors of each video; NaN where unknown.
+        durations: annotated seconds of each video; NaN where unknown.
+        grid: grid that the features are read with.
+        own_fps: frame rate of each video where it stands in for that of the grid.
+    """
+    fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
+    seconds = ((steps - 1) * grid.stride + grid.window) / fps
+    ratio = _constant_factor(seconds / durations)
+    if ratio is None:
+        return ""
+    diagnosis = (
+        f"The features last {ratio:.3g} times as long as the annotated durations say (median of "
+        f"{_count(seconds / durations)} videos)"
+    )
+    usual_fps = float(np.nanmedian(fps))
+    if abs(ratio * usual_fps - 1) <= _LEAST_DEVIATION:
+        return (
+            f"{diagnosis}, one part in {1 / ratio:.3g}: the durations are frames, not seconds; "
+            f"divide the times of the annotations by the frame rate, {usual_fps:.3g}."
+        )
+    several = steps > 1
+    stride = np.nanmedian((durations * fps - grid.window)[several] / (steps - 1)[several])
+    fits = [f"`grid.stride` {stride:.3g}"]
+    remedy = "set what the features were extracted with"
+    if own_fps is None:
+        fits = [
+            f"`grid.fps` {grid.fps * ratio:.3g} with stride {grid.stride:g}",
+            f"{fits[0]} with {grid.fps:g} fps",
+        ]
+        remedy += ", or `own_fps` if that was at each video's own frame rate"
+    return (
+        f"{diagnosis}, so every detection would lie at wrong seconds. {' or '.join(fits)} would "
+        f"fit; {remedy}."
+    )
+
+
+def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
+    """Say that times look like frames, if most videos' events end long after the features.
+
+    Args:
+        last_ends: end of the last event of each video; NaN where it has none.
+        seconds: second at which the features of each video end.
+    """
+    factors = last_ends / seconds
+    factors = factors[np.isfinite(factors)]
+    if len(factors) < _FEWEST_VIDEOS or np.median(factors) < _FRAMES_FACTOR:
+        return ""
+    return (
+        f"The last event of a video ends {np.median(factors):.3g} times later than its features "
+        f"(median of {len(factors)} videos): the times of the annotations look like frames or "
+        "milliseconds; write seconds."
+    )
+
+
+def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
+    """Say that features seem to be stretched to one length, whatever the video's duration.
+
+    Args:
+        steps: feature vectors of each video; NaN where unknown.
+        durations: annotated seconds of each video; NaN where unknown.
+    """
+    known = np.isfinite(steps) & np.isfinite(durations)
+    steps, durations = steps[known], durations[known]
+    if len(steps) < _FEWEST_VIDEOS or np.ptp(steps) > 0 or steps[0] == 1:
+        return ""
+    shortest, longest = np.quantile(durations, [0.25, 0.75])
+    if longest < 1.2 * shortest:
+        return ""
+    return (
+        f"Every video has {steps[0]:g} feature vectors, though the durations differ: features that "
+        "were stretched to one length have no fixed seconds; use features of constant stride and "
+        "`resize_to`."
+    )
+
+
+def _constant_factor(ratios: FloatArray) -> float | None:
+    """Return the median ratio if it is far from 1 and about the same in all videos."""
+    ratios = ratios[np.isfinite(ratios)]
+    if len(ratios) < _FEWEST_VIDEOS:
+        return None
+    low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    if abs(median - 1) <= _LEAST_DEVIATION or high - low > 2 * _MOST_SPREAD * median:
+        return None
+    return float(median)
+
+
+def _count(values: FloatArray) -> int:
+    return int(np.isfinite(values).sum())
+
+
+def _best_pattern(videos: Sequence[str], pattern: str, present: set[str]) -> str:
+    """Return the pattern most like the given one that finds most videos, or nothing.
+
+    Ids are sought inside the names; what stands around them is a candidate, and every candidate is
+    tried on all videos.
+    """
+    sought = videos[:: max(1, len(videos) // _VIDEOS_LOOKED_AT)]
+    candidates = Counter(
+        "{video}".join(name.rpartition(video)[::2])
+        for video in sought
+        for name in sorted(present)
+        if video in name
+    )
+    likely = [text for text, _ in candidates.most_common(20)]
+    found = {text: len(_found(text, videos, present)) for text in likely}
+    good = [text for text, count in found.items() if 2 * count > len(videos)]
+    return max(good, key=lambda text: SequenceMatcher(None, text, pattern).ratio(), default="")
+
+
+def _found(pattern: str, videos: Sequence[str], present: set[str]) -> list[str]:
+    """Return the videos whose file is there under a pattern."""
+    return [video for video in videos if pattern.replace("{video}", video) in present]
+
+
+def _explain_surplus_in_ids(videos: Sequence[str], pattern: str, present: set[str]) -> str:
+    """Say what all ids of the annotations have and the file names have not."""
+    first = _common_start(videos)
+    last = _common_start([video[::-1] for video in videos])[::-1]
+    # The shared part may be longer than what is too much: three ids may all start with `v_a`.
+    cuts = [(first[:end], [v[end:] for v in videos]) for end in range(1, len(first) + 1)]
+    cuts += [(last[start:], [v[: start - len(last)] for v in videos]) for start in range(len(last))]
+    for surplus, bare in cuts:
+        if 2 * len(_found(pattern, bare, present)) > len(videos) > 1:
+            return (
+                f"All ids of the annotations contain {surplus!r}, which the names of the files "
+                f"lack ({pattern.replace('{video}', bare[0])!r} for video {videos[0]!r}): remove "
+                "it from the ids, or rename the files."
+            )
+    return ""
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    """Return what all texts start with: what the first and last in alphabetical order share."""
+    pairs = zip(min(texts, default=""), max(texts, default=""), strict=False)
+    return "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def as_floats(values: Iterable[Any]) -> FloatArray:
+    """Return numbers as an array in which None is NaN."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
