@@ -49,10 +49,11 @@ class FeatureGrid:
     def resized(self, num_steps: int, new_num_steps: int) -> FeatureGrid:
         """Return the grid of features that are stretched or squeezed in time to another length.
 
-        The new steps divide what the old windows cover into equal parts, and lie in their middle.
+        The new steps divide the old ones into equal parts and lie in their middle; together their
+        windows cover what the old ones cover.
         """
-        stride = self.end(num_steps) * self.fps / new_num_steps
-        return replace(self, stride=stride, window=stride)
+        stride = self.stride * num_steps / new_num_steps
+        return replace(self, stride=stride, window=self.window - self.stride + stride)
 
 
 # Of the features of UnAV-100 that are published: I3D with VGGish, and ONE-PEACE.

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from davezoo.data.datamodule import EventDataModule
     from davezoo.data.dataset import EventDataset
+    from davezoo.data.features import FeatureLayout
     from davezoo.data.simulation import Simulation
 
 _HOMES = {
     "EventDataModule": "davezoo.data.datamodule",
     "EventDataset": "davezoo.data.dataset",
+    "FeatureLayout": "davezoo.data.features",
     "Simulation": "davezoo.data.simulation",
 }
 
-__all__ = ["EventDataModule", "EventDataset", "Simulation"]
+__all__ = ["EventDataModule", "EventDataset", "FeatureLayout", "Simulation"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from davezoo.data.crops import random_crop
 from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality, open_store
@@ -30,7 +30,9 @@ from davezoo.structures import FeatureGrid
 if TYPE_CHECKING:
     from davezoo.annotations import Annotations
 
-_THREADS = 8  # that read heads: on a disk of the network each one waits
+# Heads are read by threads, a block of videos each: on a disk of the network every file waits.
+_THREADS = 8
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -181,21 +183,25 @@ class EventDataset(Dataset[Sample]):
             they are not read, absent or damaged; `steps` of the sample, 0 where there is none;
             `has_audio`; and `fault`, empty for a video that can be loaded.
         """
-        indices = range(len(self))
-        parts = [indices[first::_THREADS] for first in range(_THREADS)]
+        starts = range(0, len(self), _BLOCK)
         with ThreadPoolExecutor(_THREADS) as pool:
-            rows = chain.from_iterable(pool.map(self._heads, parts))
-            heads = pd.DataFrame(
-                rows,
-                index=pd.Index([i for part in parts for i in part]),
+            blocks = tqdm(
+                pool.map(self._heads, starts),
+                "heads of features",
+                len(starts),
+                leave=False,
+                disable=None,
+            )
+            return pd.DataFrame(
+                chain.from_iterable(blocks),
+                index=pd.Index(self.video_ids, name="video"),
                 columns=["visual_steps", "audio_steps", "steps", "has_audio", "fault"],
-            ).sort_index()
-        return heads.set_axis(pd.Index(self.video_ids, name="video"))
+            )
 
-    def _heads(self, indices: Sequence[int]) -> list[tuple[int, int, int, bool, str]]:
-        """Return the row of `read_heads` of some videos."""
+    def _heads(self, start: int) -> list[tuple[int, int, int, bool, str]]:
+        """Return the rows of `read_heads` of a block of videos."""
         rows = []
-        for index in indices:
+        for index in range(start, min(start + _BLOCK, len(self))):
             streams: dict[Modality, Stream] = {}
             num_steps, fault = 0, ""
             try:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from io import BytesIO
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -34,7 +35,8 @@ _UNREADABLE = (
     OSError,
     ValueError,
     EOFError,
-    SyntaxError,  # of a header
+    SyntaxError,  # of a head
+    TokenError,  # NumPy reads heads that Python 2 wrote by their tokens
     KeyError,
     NotImplementedError,  # an unknown compression
     RuntimeError,  # an encrypted archive
@@ -124,6 +126,10 @@ class FeatureLayout:
             return 0
         return self.visual_width if modality == "visual" else self.audio_width
 
+    def file_names(self, modality: Modality, video: str) -> list[str]:
+        """Return the files of a video to read; none if the modality is not read."""
+        return _names(self.patterns(modality), video)
+
     def grid_of(self, modality: Modality, fps: float) -> FeatureGrid:
         """Return where the steps of a modality lie, in a video of `fps` frames a second."""
         if modality == "audio" and self.audio_grid is not None:
@@ -139,19 +145,20 @@ class FeatureLayout:
         """Return the videos that have no sound: none of their audio files is there."""
         if not self.may_lack_audio:
             return set()
-        patterns = self.patterns("audio")
-        return {v for v in videos if not any(_held(name, present) for name in _names(patterns, v))}
+        return {
+            video
+            for video in videos
+            if not any(_held(name, present) for name in self.file_names("audio", video))
+        }
 
     def missing(self, videos: Iterable[str], present: set[str]) -> dict[str, str]:
         """Return what each video without all files that it needs lacks."""
-        faults = {}
-        audio = self.patterns("audio")
+        videos, faults = list(videos), {}
+        silent = self.lack_audio(videos, present)
         for video in videos:
-            lacks = [n for n in _names(self.patterns("visual"), video) if not _held(n, present)]
-            sounds = [n for n in _names(audio, video) if not _held(n, present)]
-            if not (self.may_lack_audio and len(sounds) == len(audio)):
-                lacks += sounds
-            if lacks:
+            needed = self.file_names("visual", video)
+            needed += [] if video in silent else self.file_names("audio", video)
+            if lacks := [name for name in needed if not _held(name, present)]:
                 faults[video] = f"no {', '.join(sorted(lacks))}"
         return faults
 
@@ -193,13 +200,14 @@ class LooseFolder:
         """Open one array and read its head."""
         file_name, member = _split(name)
         path = self.folder / file_name
-        if file_name.startswith("/") or ".." in PurePosixPath(file_name).parts:
+        if file_name.startswith("/") or ".." in file_name.split("/"):
             raise FeatureError(
                 f"Expected the feature file {name!r} to lie in {self.folder}, got a way out of it; "
                 "correct the video's id in the annotation file."
             )
         try:
-            array = _open_member(path, member) if path.suffix == ".npz" else _open_npy(path)
+            zipped = file_name.endswith(".npz")
+            array = _open_member(path, member) if zipped else _open_npy(path)
         except FileNotFoundError as error:
             raise FeatureError(
                 f"Expected a feature file at `{path}`, got none; restore it or set "

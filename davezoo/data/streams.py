@@ -31,14 +31,16 @@ class Stream:
     """The opened feature files of one modality of one video.
 
     Args:
+        layout: what the files are called and hold.
+        modality: which of them these are.
         video: the video's id.
-        names: where the files are, for messages.
         arrays: one a file, (T, C) each, equally long.
         grid: where the steps lie in seconds.
     """
 
+    layout: FeatureLayout
+    modality: Modality
     video: str
-    names: list[str]
     arrays: list[FeatureArray]
     grid: FeatureGrid
 
@@ -51,14 +53,19 @@ class Stream:
         """Second at which the last step ends."""
         return self.grid.end(len(self))
 
+    @property
+    def files(self) -> str:
+        """The files, for messages."""
+        names = self.layout.file_names(self.modality, self.video)
+        return " + ".join(str(self.layout.folder / name) for name in names)
+
     def read(self, start: int, stop: int) -> Tensor:
         """Return the features of some steps, joined along the channels, (T, C), float32.
 
         Raises:
             FeatureError: if a number is NaN or infinite, or a file has become unreadable.
         """
-        width = sum(array.shape[1] for array in self.arrays)
-        features = np.empty((stop - start, width), dtype=np.float32)
+        features = np.empty((stop - start, self.layout.width(self.modality)), dtype=np.float32)
         channel = 0
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: refused below
             for array in self.arrays:
@@ -66,8 +73,8 @@ class Stream:
                 channel += array.shape[1]
         if not np.isfinite(features).all():
             raise FeatureError(
-                f"Expected `{' or '.join(self.names)}` to be finite, got NaN or infinity; extract "
-                f"the features of video {self.video!r} again or remove it from the annotation file."
+                f"Expected `{self.files}` to be finite, got NaN or infinity; extract the features "
+                f"of video {self.video!r} again or remove it from the annotation file."
             )
         return torch.from_numpy(features)
 
@@ -108,9 +115,12 @@ class AlignedStreams:
         if stream is None:
             return torch.zeros(self.layout.width(modality), length)
         if self.layout.resize_to is None:
-            return self._read_axis(stream, start, length).T
-        whole = resize(self._read_axis(stream, 0, self._num_read), self.layout.resize_to)
-        return whole[start : start + length].T
+            steps = self._read_axis(stream, start, length)
+        else:
+            whole = self._read_axis(stream, 0, self._num_read)
+            steps = resize(whole, self.layout.resize_to)[start : start + length]
+        # PyTorch turns a whole tensor faster than it copies a turned one into a part of a batch.
+        return steps.T.contiguous()
 
     def _read_axis(self, stream: Stream, start: int, length: int) -> Tensor:
         """Return the features of some steps before they are resized, (T, C)."""
@@ -138,28 +148,26 @@ def open_stream(
     Raises:
         FeatureError: if a file is absent, damaged or of the wrong shape.
     """
-    own = [pattern.replace("{video}", video) for pattern in layout.patterns(modality)]
-    arrays = [store.open(name) for name in own]
-    paths = [str(layout.folder / name) for name in own]
+    arrays = [store.open(name) for name in layout.file_names(modality, video)]
+    stream = Stream(layout, modality, video, arrays, layout.grid_of(modality, fps))
     width = layout.width(modality)
-    names = " + ".join(paths)
     shapes = " + ".join(str(array.shape) for array in arrays)
     if sum(array.shape[1] for array in arrays) != width:
         if sum(array.shape[0] for array in arrays) == width:
             raise FeatureError(
-                f"Expected `{names}` to be (time, {width}), got {shapes}, which looks "
+                f"Expected `{stream.files}` to be (time, {width}), got {shapes}, which looks "
                 "transposed; save `array.T`."
             )
         raise FeatureError(
-            f"Expected `{names}` to be (time, {width}) together, got {shapes}; correct "
+            f"Expected `{stream.files}` to be (time, {width}) together, got {shapes}; correct "
             f"`{modality}_width` or `{modality}_files`, or extract the features again."
         )
     if len({array.shape[0] for array in arrays}) > 1:
         raise FeatureError(
-            f"Expected `{names}` to be equally long, got {shapes}; extract them with the same "
-            "window and stride."
+            f"Expected `{stream.files}` to be equally long, got {shapes}; extract them with the "
+            "same window and stride."
         )
-    return Stream(video, paths, arrays, layout.grid_of(modality, fps))
+    return stream
 
 
 def _common_length(layout: FeatureLayout, streams: Mapping[Modality, Stream]) -> int:

@@ -33,9 +33,10 @@ def test_one_step_is_held_everywhere() -> None:
     assert torch.equal(result, torch.ones(3, 2))
 
 
+@pytest.mark.parametrize("window", [16, 64])
 @pytest.mark.parametrize(("num_steps", "new"), [(100, 160), (400, 160), (160, 160), (1, 4)])
-def test_resized_steps_lie_where_their_grid_says(num_steps: int, new: int) -> None:
-    grid = FeatureGrid(fps=25, stride=16, window=16)
+def test_resized_steps_lie_where_their_grid_says(num_steps: int, new: int, window: int) -> None:
+    grid = FeatureGrid(fps=25, stride=16, window=window)
     seconds = grid.to_seconds(torch.arange(float(num_steps))).unsqueeze(-1)
     resized = resize(seconds, new).squeeze(-1)
     expected = grid.resized(num_steps, new).to_seconds(torch.arange(float(new)))
