@@ -118,6 +118,7 @@ def measure(
     repeats: int,
     warm_up: int = 1,
     synchronize: Callable[[], None] | None = None,
+    prepare: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
     """Time functions in turns.
 
@@ -127,10 +128,13 @@ def measure(
         repeats: timed calls of each.
         warm_up: untimed calls of each before.
         synchronize: waits for the device; called before every clock reading.
+        prepare: called with the name of a function before it is, untimed.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(-warm_up, repeats):
         for name, function in functions.items():
+            if prepare is not None:
+                prepare(name)
             if synchronize is not None:
                 synchronize()
             start = time.perf_counter()

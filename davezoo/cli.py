@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from davezoo.errors import InputError
+from davezoo.recipes import find_recipe
 
 TRAINING_COMMANDS = {
     "fit": "train a model, choose its best epoch by validation mAP",
@@ -21,6 +22,7 @@ TOOLS = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
     "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
+    "pack": ("davezoo.data.packer:pack", "put many small feature files into a few large ones"),
     "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),
 }
 
@@ -96,8 +98,34 @@ def _run_tool(name: str, args: list[str]) -> None:
     tool = getattr(importlib.import_module(module), function)
     about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
-    parser.add_function_arguments(tool, as_positional=False, sub_configs=False)
-    tool(**parser.instantiate_classes(parser.parse_args(args)))
+    on_data = "data" in inspect.signature(tool).parameters
+    skip: set[str | int] = {"data"} if on_data else set()
+    parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
+    if not on_data:
+        tool(**parser.instantiate_classes(parser.parse_args(args)))
+        return
+    from davezoo.data import EventDataModule
+
+    # The data set as the training commands take it: a file, and single settings that overrule it.
+    parser.add_class_arguments(EventDataModule, "data")
+    settings = parser.instantiate_classes(parser.parse_args(_with_packaged_data(args)))
+    if not any(word.partition("=")[0].partition(".")[0] == "--data" for word in args):
+        settings.data = None
+    tool(**settings)
+
+
+def _with_packaged_data(words: list[str]) -> list[str]:
+    """Return the words with the path of a packaged data file where `--data` names one."""
+    found = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, is_option, value = word.partition("=")
+        if before == "--data":
+            found.append(find_recipe(word))
+        elif name == "--data" and is_option:
+            found.append(f"--data={find_recipe(value)}")
+        else:
+            found.append(word)
+    return found
 
 
 def _overview() -> str:

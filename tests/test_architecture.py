@@ -28,7 +28,7 @@ ALLOWED = {
         "json_files",
         "structures",
     },  # the type `Events` alone
-    "data": {"annotations", "structures", "ops.padding", "ops.resampling"},
+    "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling"},
     "schedules": set(),
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
@@ -49,7 +49,7 @@ ALLOWED = {
     "convert": {"annotations", "checkpoints", "methods", "published"},
     "training": {"evaluation", "nn", "data", "task", "callbacks", "checkpoints", "recipes", "runs"},
     "complexity": {"data", "nn", "task", "training"},
-    "cli": {"training", "complexity"},
+    "cli": {"training", "complexity", "data", "recipes"},
     "__main__": {"cli"},
 }
 # The package itself only hands names on; its version may be read from anywhere.

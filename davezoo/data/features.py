@@ -226,8 +226,14 @@ class LooseFolder:
 
 
 def open_store(folder: Path) -> FeatureStore:
-    """Open the folder of a data set's features."""
-    return LooseFolder(folder)
+    """Open the folder of a data set's features: a packed one, or loose files.
+
+    Raises:
+        FeatureError: if the packed folder is damaged or unfinished.
+    """
+    from davezoo.data.packing import PackedFolder, is_packed  # it builds on this file
+
+    return PackedFolder(folder) if is_packed(folder) else LooseFolder(folder)
 
 
 @dataclass(frozen=True)
