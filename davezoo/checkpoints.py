@@ -79,7 +79,7 @@ def read_own_checkpoint(path: str | Path) -> dict[str, Any]:
             f"Expected {path} to hold the entries `davezoo.settings` and `state_dict`, got "
             f"{sorted(map(str, content))}; copy or train it again."
         )
-    unknown = settings.keys() - {*_arguments(kind), *_arguments(EventLocalizer)}
+    unknown = settings.keys() - _arguments(kind)
     if unknown:
         raise CheckpointError(
             f"Expected {path} to hold settings of {kind.__name__} in this version, got "
@@ -94,8 +94,10 @@ def _method(name: Any) -> type[EventLocalizer] | None:
     return kind if isinstance(kind, type) and issubclass(kind, EventLocalizer) else None
 
 
-def _arguments(kind: Any) -> list[str]:
-    return list(inspect.signature(kind.__init__).parameters)
+def _arguments(kind: type) -> set[str]:
+    """Return what the constructors of a method and of its bases take."""
+    bases: list[Any] = list(kind.__mro__)
+    return {name for base in bases for name in inspect.signature(base.__init__).parameters}
 
 
 def load(

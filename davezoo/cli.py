@@ -21,6 +21,10 @@ TRAINING_COMMANDS = {
 TOOLS = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "join-epic": (
+        "davezoo.evaluation.joint_actions:join_epic",
+        "pair detected verbs and nouns of EPIC-Kitchens into actions",
+    ),
     "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
     "pack": ("davezoo.data.packer:pack", "put many small feature files into a few large ones"),
     "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from davezoo.data import EventDataModule
 from davezoo.nn.complexity import count_complexity
+from davezoo.options import name_data_files, refuse_settings_of_data
 from davezoo.task import EventLocalizer
 from davezoo.training import RecipeFile, add_run_arguments
 
@@ -21,7 +22,8 @@ def run_complexity_command(words: list[str]) -> None:
         words: options, among them `--config` and anything that overrules the recipe.
     """
     parser = make_parser()
-    config = parser.parse_args(words)
+    refuse_settings_of_data(words)
+    config = parser.parse_args(name_data_files(words))
     with torch.device("meta"):
         model = parser.instantiate_classes(config).model
     sys.stdout.write(format_complexity(model, config.length or model.detector.max_length))
@@ -30,7 +32,8 @@ def run_complexity_command(words: list[str]) -> None:
 def make_parser() -> LightningArgumentParser:
     """Return a parser of recipes that builds them without data: `--num_classes` stands for those.
 
-    Widths, length and grid of the model come from the options of the data, as in `davezoo fit`.
+    Widths, length, grid and modalities of the model come from the options of the data, as in
+    `davezoo fit`.
     """
     parser = LightningArgumentParser(
         prog="davezoo complexity",
@@ -46,7 +49,7 @@ def make_parser() -> LightningArgumentParser:
     parser.add_lightning_class_args(EventDataModule, "data")
     parser.add_argument("--seed_everything", type=bool | int, default=False)
     add_run_arguments(parser)
-    for name in ("visual_width", "audio_width", "max_length", "grid"):
+    for name in ("visual_width", "audio_width", "max_length", "grid", "modalities"):
         parser.link_arguments(f"data.{name}", f"model.init_args.{name}")
     parser.link_arguments("num_classes", "model.init_args.class_names", compute_fn=_class_names)
     return parser

@@ -1,37 +1,33 @@
-"""The LightningModule that all methods share: targets, losses, decoding, score, optimiser."""
+"""The LightningModule that all methods share: targets, losses, score, optimiser."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from davezoo import __version__
-from davezoo.arrays import batch_of_arrays
 from davezoo.errors import InputError
 from davezoo.evaluation.metric import TemporalMeanAveragePrecision
 from davezoo.evaluation.protocols import get_protocol
 from davezoo.nn.detector import Detector
-from davezoo.ops.decoding import decode
 from davezoo.ops.losses import (
     distance_iou_loss,
     generalized_iou_loss,
     sigmoid_focal_loss,
     smooth_l1_offset_loss,
 )
-from davezoo.ops.nms import NmsSettings, suppress
 from davezoo.ops.points import assign, pyramid_points
+from davezoo.predictor import EventPredictor, check_classes
 from davezoo.schedules import warmup_cosine
-from davezoo.structures import Batch, DetectedEvent, Events, FeatureGrid, Predictions, to_plain
+from davezoo.structures import Batch, Events, FeatureGrid, Predictions
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 _REGRESSION_LOSSES = {
@@ -41,7 +37,7 @@ _REGRESSION_LOSSES = {
 }
 
 
-class EventLocalizer(LightningModule, ABC):
+class EventLocalizer(EventPredictor):
     """Train, score and use a detector; abstract, a method brings its network.
 
     Args:
@@ -57,11 +53,8 @@ class EventLocalizer(LightningModule, ABC):
         initial_normalizer: first value of the running number of positive points that divides the
             losses; a buffer, so that a resumed run goes on with it.
         normalizer_momentum: share that the running number keeps in each step.
-        score_threshold: least score of a candidate.
-        max_candidates_per_level: most candidates of each pyramid level.
-        min_length: candidates must be longer than this, in grid steps.
-        nms: suppression of overlapping candidates.
         protocol: evaluation protocol of validation and test.
+        kwargs: settings of prediction, see `EventPredictor`.
     """
 
     loss_normalizer: Tensor
@@ -80,22 +73,15 @@ class EventLocalizer(LightningModule, ABC):
         label_smoothing: float = 0.0,
         initial_normalizer: float = 250.0,
         normalizer_momentum: float = 0.9,
-        score_threshold: float = 0.001,
-        max_candidates_per_level: int = 2000,
-        min_length: float = 0.05,
-        nms: NmsSettings | dict[str, Any] = NmsSettings(),  # noqa: B008 - frozen
         protocol: str = "unav100",
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
         if regression_loss not in _REGRESSION_LOSSES:
             raise InputError(
                 f"Expected `regression_loss` to be one of {list(_REGRESSION_LOSSES)}, got "
                 f"{regression_loss!r}; choose one."
             )
-        self.save_hyperparameters(ignore=["detector"])
-        self.detector = detector
-        self.class_names = list(class_names)
-        self.grid = grid if isinstance(grid, FeatureGrid) else FeatureGrid(**grid)
+        super().__init__(detector=detector, class_names=class_names, grid=grid, **kwargs)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
@@ -103,13 +89,10 @@ class EventLocalizer(LightningModule, ABC):
         self.regression_weight = regression_weight
         self.label_smoothing = label_smoothing
         self.normalizer_momentum = normalizer_momentum
-        self.score_threshold = score_threshold
-        self.max_candidates_per_level = max_candidates_per_level
-        self.min_length = min_length
-        self.nms = nms if isinstance(nms, NmsSettings) else NmsSettings(**nms)
         self.protocol = get_protocol(protocol).name  # a wrong name shows before training
         self.register_buffer("loss_normalizer", torch.tensor(float(initial_normalizer)))
         self.metric: TemporalMeanAveragePrecision | None = None
+        self._validates_in_chunks = False
         self._val_is_finite = torch.ones((), dtype=torch.bool)
 
     def losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
@@ -117,7 +100,8 @@ class EventLocalizer(LightningModule, ABC):
 
         The classification loss is the focal loss over all valid points and classes, the regression
         loss the mean over the events that each point answers for. Both are divided by the running
-        number of positive points (facts of the published code: updated before it is used).
+        number of positive points (facts of the published code: updated before it is used). The
+        method's own losses are left out where there are no features for them, as from chunks.
 
         Args:
             predictions: output of the detector.
@@ -147,7 +131,7 @@ class EventLocalizer(LightningModule, ABC):
         return {
             "loss_cls": focal.sum() / normalizer,
             "loss_reg": self.regression_weight * regression.sum() / normalizer,
-            **detector.auxiliary_losses(predictions, batch),
+            **(detector.auxiliary_losses(predictions, batch) if predictions.features else {}),
         }
 
     def _update_normalizer(self, num_positive: Tensor) -> Tensor:
@@ -158,84 +142,9 @@ class EventLocalizer(LightningModule, ABC):
             self.loss_normalizer.mul_(momentum).add_(current, alpha=1 - momentum)
         return self.loss_normalizer.clone()
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
-        """Run the detector; see `Detector.forward`."""
-        predictions: Predictions = self.detector(visual, audio, mask)
-        return predictions
-
-    def detect(self, predictions: Predictions, batch: Batch) -> list[Events]:
-        """Turn predictions into events in seconds, best first, one `Events` a video.
-
-        Suppression works in grid steps; afterwards times are clipped to the video, as published.
-        """
-        candidates = decode(
-            predictions.logits,
-            predictions.offsets,
-            predictions.masks,
-            self.detector.strides,
-            score_threshold=self.score_threshold,
-            max_candidates_per_level=self.max_candidates_per_level,
-            min_length=self.min_length,
-        )
-        found = suppress(*candidates, self.nms)
-        return [
-            replace(events, segments=grid.to_seconds(events.segments).clamp(0, duration))
-            for events, grid, duration in zip(found, batch.grids, batch.durations, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def predict(
-        self,
-        visual: Tensor | npt.NDArray[Any] | None,
-        audio: Tensor | npt.NDArray[Any] | None,
-        *,
-        duration: float | None = None,
-        grid: FeatureGrid | None = None,
-        min_score: float = 0.0,
-        length_tolerance: int = 8,
-    ) -> list[DetectedEvent]:
-        """Find the events of one video from its features, laid out as on disk.
-
-        Args:
-            visual: visual features, (T, C_v); None where `modalities` leaves them out.
-            audio: audio features, (T, C_a), of the same grid; likewise.
-            duration: seconds of the video; by default the end of the last feature window.
-            grid: time grid of these features, if it is not the one the model was trained on.
-            min_score: leave out events below this score.
-            length_tolerance: most steps by which the two may differ; the longer is cut.
-
-        Returns:
-            The events, best first.
-
-        Raises:
-            InputError: if the arrays cannot be used; see `batch_of_arrays`.
-        """
-        detector = self.detector
-        batch = batch_of_arrays(
-            {"visual": visual, "audio": audio},
-            detector.widths,
-            detector.streams,
-            detector.max_length,
-            detector.strides[-1],
-            grid or self.grid,
-            duration,
-            length_tolerance,
-        ).to(self.device)
-        was_training = self.training
-        self.eval()
-        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)[0].to("cpu")
-        self.train(was_training)
-        scores = torch.zeros(0) if found.scores is None else found.scores
-        rows = zip(found.segments.tolist(), found.labels.tolist(), scores.tolist(), strict=True)
-        return [
-            DetectedEvent(start, end, self.class_names[label], score)
-            for (start, end), label, score in rows
-            if score >= min_score
-        ]
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the summed loss of a batch and log each of its parts."""
-        losses = self.losses(self(batch.visual, batch.audio, batch.mask), batch)
+        losses = self.losses(self.predictions_of(batch), batch)
         total = torch.stack(list(losses.values())).sum()
         size = len(batch.video_ids)
         self.log_dict({f"train/{name}": x.detach() for name, x in losses.items()}, batch_size=size)
@@ -243,8 +152,14 @@ class EventLocalizer(LightningModule, ABC):
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the score and log its loss."""
-        predictions = self(batch.visual, batch.audio, batch.mask)
+        """Add a batch to the score and log its loss.
+
+        If one video of the split is read in chunks, `val/loss` holds classification and regression
+        alone for all of them, so that it is a mean of one quantity.
+        """
+        predictions = self.predictions_of(batch)
+        if self._validates_in_chunks:
+            predictions = replace(predictions, features={})
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
         self._val_is_finite = self._val_is_finite & total.isfinite()
         self.log("val/loss", total, batch_size=len(batch.video_ids), sync_dist=True)
@@ -258,7 +173,7 @@ class EventLocalizer(LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
         """Return the events of every video of a batch, in seconds."""
-        found = self.detect(self(batch.visual, batch.audio, batch.mask), batch)
+        found = self.detect(self.predictions_of(batch), batch)
         return dict(zip(batch.video_ids, found, strict=True))
 
     @property
@@ -270,13 +185,19 @@ class EventLocalizer(LightningModule, ABC):
         return self.metric
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose batches or longest video to evaluate this detector cannot take."""
+        """Refuse data whose batches this detector cannot take; say which videos are too long."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "length_multiple"):
             self.detector.check_batching(data.length_multiple, data.max_length)
-        if hasattr(data, "longest_video"):
-            video, num_steps = data.longest_video(stage)
-            self.detector.check_length(f"the steps of video {video!r}", num_steps)
+        if self.chunk_length is not None and hasattr(data, "video_lengths"):
+            lengths = data.video_lengths(stage)
+            if num_longer := _count_longer(lengths, self.chunk_length):
+                rank_zero_info(
+                    f"{num_longer} of {len(lengths)} videos are longer than {self.chunk_length} "
+                    f"steps: they are read in chunks that overlap by {self.chunk_overlap} steps."
+                )
+            to_validate = data.video_lengths("validate")
+            self._validates_in_chunks = _count_longer(to_validate, self.chunk_length) > 0
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""
@@ -287,8 +208,7 @@ class EventLocalizer(LightningModule, ABC):
                 "pass an EventDataModule to the trainer."
             )
         annotations = data.ground_truth(data.split_of(stage))
-        if annotations.class_names != self.class_names:
-            raise InputError(_class_mismatch(self.class_names, annotations.class_names))
+        check_classes(self.class_names, annotations.class_names)
         self.metric = TemporalMeanAveragePrecision(annotations, self.protocol).to(self.device)
 
     def on_validation_epoch_start(self) -> None:
@@ -342,24 +262,9 @@ class EventLocalizer(LightningModule, ABC):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Constructor arguments as plain types: what a checkpoint needs to rebuild this module."""
-        return {
-            name: to_plain(value)
-            for name, value in self.hparams.items()
-            if not name.startswith("_") and name != "detector"
-        }
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint say what it is."""
-        checkpoint["davezoo"] = {
-            "version": __version__,
-            "method": type(self).__name__,
-            "settings": self.settings,
-        }
-        # Lightning's own copy would hold objects that `weights_only=True` refuses.
-        checkpoint["hyper_parameters"] = self.settings
+        """Let the checkpoint say what it is; keep the random stream of the run."""
+        super().on_save_checkpoint(checkpoint)
         # Without it a resumed run would drop other paths than an unbroken one.
         checkpoint["random_state"] = torch.get_rng_state()
 
@@ -370,30 +275,6 @@ class EventLocalizer(LightningModule, ABC):
         if resumes and self.trainer.world_size == 1:  # several processes must not draw the same
             torch.set_rng_state(checkpoint["random_state"].cpu())
 
-    def check_origin(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another method or of other classes.
 
-        Raises:
-            InputError: naming both and the remedy.
-        """
-        origin = checkpoint.get("davezoo")
-        if not isinstance(origin, Mapping):
-            raise InputError(
-                "Expected a davezoo checkpoint, got one without its entry `davezoo`; turn "
-                "published checkpoints into ours with `davezoo convert`."
-            )
-        if origin["method"] != type(self).__name__:
-            raise InputError(
-                f"Expected a checkpoint of {type(self).__name__}, got one of {origin['method']}; "
-                "leave out --config and --model (a checkpoint knows its method)."
-            )
-        if origin["settings"]["class_names"] != self.class_names:
-            raise InputError(_class_mismatch(origin["settings"]["class_names"], self.class_names))
-
-
-def _class_mismatch(checkpoint: list[str], data: list[str]) -> str:
-    return (
-        f"Expected the data to have the classes of the model, got {len(data)} classes "
-        f"({', '.join(data[:3])}, ...) for a model of {len(checkpoint)} "
-        f"({', '.join(checkpoint[:3])}, ...); use the annotation file it was trained on."
-    )
+def _count_longer(video_lengths: Mapping[str, int], num_steps: int) -> int:
+    return sum(length > num_steps for length in video_lengths.values())

@@ -23,8 +23,10 @@ from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
 from davezoo.checkpoints import load, read_own_checkpoint
 from davezoo.data import EventDataModule
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
+from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
-from davezoo.recipes import find_recipe
+from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.recipes import find_recipe, with_data_settings
 from davezoo.runs import (
     draw_timelines,
     find_checkpoint,
@@ -35,10 +37,6 @@ from davezoo.runs import (
 from davezoo.task import EventLocalizer
 
 _log = logging.getLogger("lightning.pytorch")
-
-# What the model takes from the data, name by name.
-_LINKS = ("class_names", "visual_width", "audio_width", "max_length", "grid")
-
 
 _HARMLESS_WARNINGS = (
     "LightningCLI's args parameter",  # the words are those of the command line, in effect
@@ -58,7 +56,7 @@ class RecipeFile(ActionConfigFile):
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Read the file or the packaged recipe of that name."""
-        self.apply_config(parser, cfg, self.dest, _with_packaged_data(find_recipe(values)))
+        self.apply_config(parser, cfg, self.dest, with_data_settings(find_recipe(values)))
 
 
 class DaveCLI(LightningCLI):
@@ -69,12 +67,14 @@ class DaveCLI(LightningCLI):
 
     Args:
         words: the command and its options.
-        links_data: let the model take classes, widths, length and grid from the data; not where a
-            checkpoint has settled them.
+        links_data: let the model take classes, widths, length, grids and what else `FROM_DATA`
+            names from the data; not where a checkpoint has settled them.
     """
 
     def __init__(self, words: list[str], *, links_data: bool = True) -> None:
         self._links_data = links_data
+        if links_data:
+            refuse_settings_of_data(words)
         base = {"default_config_files": [find_recipe("base.yaml")]}  # what training runs share
         with warnings.catch_warnings():
             moved = ["The dirpath has changed"] if words[0] != "fit" else []  # a test saves nothing
@@ -89,7 +89,7 @@ class DaveCLI(LightningCLI):
                 save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
                 save_config_kwargs={"overwrite": True},
                 parser_kwargs={"fit": base},
-                args=words,
+                args=name_data_files(words),
             )
 
     # Parsing --------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class DaveCLI(LightningCLI):
         """Add our own arguments; let the model take what the data knows."""
         add_run_arguments(parser)
         if self._links_data:
-            for name in _LINKS:
+            for name in FROM_DATA:
                 target = f"model.init_args.{name}"
                 parser.link_arguments(f"data.{name}", target, apply_on="instantiate")
 
@@ -174,11 +174,17 @@ class DaveCLI(LightningCLI):
             del self._origin
 
     def before_fit(self) -> None:
-        """Look at the test data if they are to be used, and say how large the model is."""
+        """Look at all data that are to be used; say what is there and how large the model is."""
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
         if self._config.test_after_fit:
-            self.datamodule.prepare_data()
             self.datamodule.setup("test")
         keep_earlier_log(self.run_folder)
+        if self.trainer.is_global_zero:
+            manifest = self.datamodule.manifest("fit")
+            sys.stdout.write(manifest.format_table())
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.run_folder / "manifest.json", manifest.to_dict(), indent=1)
         detector = self.model.detector
         count = count_complexity(detector, detector.max_length)
         _log.info(
@@ -267,7 +273,9 @@ class DaveCLI(LightningCLI):
         order = self.datamodule.ground_truth(self.datamodule.split_of(stage)).videos.index
         events = {video: found[video] for video in order if video in found}
         return PredictionTable.from_events(
-            events, self.model.class_names, version=f"davezoo {type(self.model).__name__}"
+            events,
+            self.datamodule.detected_class_names,
+            version=f"davezoo {type(self.model).__name__}",
         )
 
 
@@ -292,16 +300,6 @@ def add_run_arguments(parser: LightningArgumentParser) -> None:
         default=0,
         help="In `predict`: also draw the first so many videos over time, as PNG.",
     )
-
-
-def _with_packaged_data(recipe: str) -> str:
-    """Return a recipe; one copied out of the package still finds the packaged data file."""
-    path = Path(recipe)
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    data = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(data, str) or (path.parent / data).is_file() or find_recipe(data) == data:
-        return recipe
-    return yaml.safe_dump({**content, "data": find_recipe(data)}, allow_unicode=True)
 
 
 def run_training_command(words: list[str]) -> None:
@@ -348,19 +346,9 @@ def _own_checkpoint(words: list[str]) -> Path | None:
         return None
     if "--ckpt_path" not in names:
         return None
-    path = _value(words, "--ckpt_path") or ""
+    path = value_of(words, "--ckpt_path") or ""
     if path in ("last", "best"):
-        root = _value(words, "--trainer.default_root_dir")
+        root = value_of(words, "--trainer.default_root_dir")
         folders = [Path(root)] if root else Path("runs").glob("*/*")
         return find_checkpoint(folders, path)
     return Path(path)
-
-
-def _value(words: list[str], name: str) -> str | None:
-    """Return the value of an option that is given as two words or with `=`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == name:
-            return following
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return None

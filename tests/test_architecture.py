@@ -13,7 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ("ops", "nn", "annotations", "evaluation", "data", "methods")
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
-# for all its files. `task` gets two single files of rooms: the type of its network and its metric.
+# for all its files. `task` gets single files of rooms: the type of its network, its metric and its
+# protocols.
 ALLOWED = {
     "errors": set(),
     "structures": set(),
@@ -28,12 +29,13 @@ ALLOWED = {
         "json_files",
         "structures",
     },  # the type `Events` alone
-    "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling"},
+    "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
     "schedules": set(),
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
+    "predictor": {"arrays", "structures", "ops", "nn.detector"},
     "task": {
-        "arrays",
+        "predictor",
         "structures",
         "ops",
         "nn.detector",
@@ -43,12 +45,24 @@ ALLOWED = {
     },
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
+    "options": {"recipes"},
     "runs": {"annotations", "evaluation"},
     "checkpoints": {"methods", "task"},
     "published": {"nn"},
     "convert": {"annotations", "checkpoints", "methods", "published"},
-    "training": {"evaluation", "nn", "data", "task", "callbacks", "checkpoints", "recipes", "runs"},
-    "complexity": {"data", "nn", "task", "training"},
+    "training": {
+        "callbacks",
+        "checkpoints",
+        "data",
+        "evaluation",
+        "json_files",
+        "nn",
+        "options",
+        "recipes",
+        "runs",
+        "task",
+    },
+    "complexity": {"data", "nn", "options", "task", "training"},
     "cli": {"training", "complexity", "data", "recipes"},
     "__main__": {"cli"},
 }

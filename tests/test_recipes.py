@@ -1,14 +1,26 @@
 """Recipes: every one runs, and names are found where they should be."""
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from lightning.pytorch.cli import LightningArgumentParser
 
 from davezoo.cli import main
-from davezoo.recipes import FOLDER, find_recipe
-from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid
+from davezoo.data import EventDataModule
+from davezoo.errors import InputError
+from davezoo.options import name_data_files
+from davezoo.recipes import FOLDER, find_recipe, read_data_settings, with_data_settings
+from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid, to_plain
+from davezoo.training import DaveCLI
 
+DEFAULTS = {
+    name: to_plain(parameter.default)
+    for name, parameter in inspect.signature(EventDataModule.__init__).parameters.items()
+    if name != "self"
+}
 RECIPES = sorted(
     path.relative_to(FOLDER).as_posix()
     for path in FOLDER.glob("*.yaml")
@@ -84,8 +96,104 @@ def test_data_files_have_the_grids_that_methods_start_from(name: str, grid: Feat
     assert FeatureGrid(**content["grid"]) == grid
 
 
-def test_data_files_set_the_same_keys() -> None:
+def test_data_files_set_every_key() -> None:
     """A later data file must not keep values of an earlier one."""
-    keys = {path.name: sorted(yaml.safe_load(path.read_text())) for path in FOLDER.glob("data/*")}
-    assert keys
-    assert len({tuple(names) for names in keys.values()}) == 1
+    expected = list(DEFAULTS)
+    for path in FOLDER.glob("data/*.yaml"):
+        assert list(yaml.safe_load(path.read_text())) == expected, path.name
+
+
+def test_data_module_starts_from_unav100() -> None:
+    """One's own data file leaves out what is as in UnAV-100."""
+    assert read_data_settings("unav100") == DEFAULTS
+
+
+def test_own_data_file_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("root: here")
+    assert read_data_settings(str(tmp_path / "mine.yaml")) == DEFAULTS | {"root": "here"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[]", "hold settings of the data, got list"), ("a: [", "to be YAML")]
+)
+def test_bad_data_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_data_settings(str(tmp_path / "bad.yaml"))
+
+
+def test_unknown_data_set_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"thumos14.*, got 'thumos'; did you mean 'thumos14"):
+        read_data_settings("thumos")
+    with pytest.raises(InputError, match=r"got 'nowhere\.yaml'"):
+        read_data_settings("nowhere.yaml")
+
+
+def test_recipe_gets_all_settings_of_its_data_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = yaml.safe_load(with_data_settings(find_recipe("loco.yaml")))
+    assert content["data"] == read_data_settings("unav100_onepeace")
+    assert content["model"]["class_path"] == "davezoo.LoCo"
+    assert yaml.safe_load(with_data_settings("data: data/thumos14.yaml"))["data"]["own_fps"]
+    # A copied recipe: the data file beside it is meant, wherever the command runs.
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/mine.yaml").write_text("data: set.yaml")
+    (tmp_path / "copy/set.yaml").write_text("root: beside")
+    monkeypatch.chdir(tmp_path)
+    assert yaml.safe_load(with_data_settings("copy/mine.yaml"))["data"]["root"] == "beside"
+
+
+@pytest.mark.parametrize("recipe", ["nowhere.yaml", "{a: [", "a: 1", "data: {root: x}"])
+def test_what_names_no_data_file_stays(recipe: str) -> None:
+    assert with_data_settings(recipe) == recipe
+
+
+def names_in_head(path: Path) -> list[str]:
+    """Return the words of the command in a file's first comment."""
+    head = path.read_text().partition("\nmodel:")[0]
+    command = head[head.index("  davezoo fit ") :].replace("#", "").replace("\\\n", " ")
+    return command.split()
+
+
+class _ParserOfFit(DaveCLI):
+    """`davezoo fit` up to the point where it would parse."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Hand the parser out."""
+        raise StopIteration(parser)
+
+
+@pytest.fixture(scope="module")
+def parser() -> LightningArgumentParser:
+    with pytest.raises(StopIteration) as stopped:
+        _ParserOfFit(["fit"])
+    found: LightningArgumentParser = stopped.value.value
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("schedules/*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("method", ["unav", "ccnet", "loco", "del"])
+def test_schedules_fit_every_method(
+    path: Path, method: str, parser: LightningArgumentParser
+) -> None:
+    """The command of its head is read, and its values are what training gets."""
+    words = names_in_head(path)
+    assert words[:3] == ["davezoo", "fit", "--config"]
+    if "paper" not in path.stem:
+        words[3] = f"{method}.yaml"
+    elif method != "del":
+        pytest.skip("of DEL's paper")
+    got = parser.parse_args(name_data_files(words[1:])).fit.as_dict()
+    wanted = yaml.safe_load(path.read_text())
+    settings = wanted["model"]["init_args"]
+    nms = settings.pop("nms", {})
+    assert to_plain({name: got["model"]["init_args"][name] for name in settings}) == settings
+    assert {name: got["model"]["init_args"]["nms"][name] for name in nms} == nms
+    for name, value in wanted["trainer"].items():
+        assert got["trainer"][name] == value, name
+    data = read_data_settings(words[words.index("--data") + 1])
+    for word in words:  # the schedule's, then the paper's
+        if word.startswith("schedules/"):
+            data |= yaml.safe_load((FOLDER / word).read_text()).get("data", {})
+    assert to_plain(got["data"]) == data | {"root": "DIR"}

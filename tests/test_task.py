@@ -6,8 +6,9 @@ import pytest
 import torch
 from lightning import Trainer
 
-from davezoo import UnAV
+from davezoo import LoCo, UnAV
 from davezoo.structures import Batch, FeatureGrid
+from davezoo.task import EventLocalizer
 
 GRID = FeatureGrid(fps=25, stride=8, window=24)
 
@@ -121,8 +122,6 @@ def test_score_without_a_data_module_says_what_is_missing() -> None:
 
 
 def test_abstract() -> None:
-    from davezoo.task import EventLocalizer
-
     with pytest.raises(TypeError, match="abstract"):
         EventLocalizer(None, [], GRID)  # type: ignore[abstract, arg-type]
 
@@ -141,17 +140,44 @@ def test_settings_that_are_refused(settings: dict[str, object], message: str) ->
         model(**settings)
 
 
-def test_videos_too_long_for_fixed_weights_are_refused_before_training() -> None:
+def with_data(module: EventLocalizer, **lengths: dict[str, int]) -> EventLocalizer:
+    """Let a module meet a data module that tells the lengths of its videos by stage."""
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    module = model()
     trainer.datamodule = SimpleNamespace(  # type: ignore[attr-defined]
-        length_multiple=32, max_length=64, longest_video=lambda stage: (f"of {stage}", 65)
+        length_multiple=32, max_length=64, video_lengths=lengths.__getitem__
     )
     module.trainer = trainer
-    module.setup("fit")
-    module.detector.fixed_length = True
-    with pytest.raises(ValueError, match=r"steps of video 'of fit' to be at most 64, .* got 65"):
+    return module
+
+
+def test_long_videos_are_counted_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    lengths = {"a": 64, "b": 65, "c": 200}
+    module = with_data(model(chunk_length=64), fit=lengths, validate={"a": 64})
+    with caplog.at_level("INFO"):
         module.setup("fit")
+    assert "2 of 3 videos are longer than 64 steps: they are read in chunks" in caplog.text
+    caplog.clear()
+    for settings, found in [({}, lengths), ({"chunk_length": 64}, {"a": 64})]:
+        with_data(model(**settings), fit=found, validate=found).setup("fit")
+    assert "chunks" not in caplog.text
+
+
+def test_validation_loss_is_of_one_kind_where_videos_are_read_in_chunks() -> None:
+    """LoCo's own loss needs the features of the whole video."""
+    module = LoCo(["dog", "bell", "rain"], 6, 4, width=8, head_width=8, max_length=64)
+    module.eval()
+    module.metric = SimpleNamespace(update=lambda *_: None)  # type: ignore[assignment]
+    logged = {}
+    module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
+    data = ODD["one class"]
+    losses = module.losses(module.predictions_of(data), data)
+    assert set(losses) == {"loss_cls", "loss_reg", "loss_correspondence"}
+    for validated, names in [({"a": 64}, set(losses)), ({"b": 65}, {"loss_cls", "loss_reg"})]:
+        module.chunk_length = 64
+        with_data(module, fit=validated, validate=validated).setup("fit")
+        module.validation_step(data, 0)
+        expected = torch.stack([losses[name] for name in names]).sum()
+        torch.testing.assert_close(logged["val/loss"], expected)
 
 
 def test_data_for_a_flatter_pyramid_is_refused() -> None:

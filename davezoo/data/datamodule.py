@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,15 +153,15 @@ class EventDataModule(LightningDataModule):
         """
         return self._everything.split(split)
 
-    def longest_video(self, stage: str) -> tuple[str, int]:
-        """Return id and steps of the longest video that a stage evaluates.
+    def video_lengths(self, stage: str) -> dict[str, int]:
+        """Return the steps of every video that a stage evaluates.
 
         In `fit` these are the videos to validate, and those to test if they are set up already.
         """
         name = str(getattr(stage, "value", stage))
         stages = ["validate", "test"] if name == "fit" else [name]
-        lengths = [pair for key in stages for pair in self._num_steps.get(key, {}).items()]
-        return max(lengths, key=itemgetter(1))
+        lengths = [self._num_steps.get(key, {}) for key in stages]
+        return {video: steps for of_stage in lengths for video, steps in of_stage.items()}
 
     def notes(self, stage: str) -> list[str]:
         """Return what must stand beside every score of a stage: where its data fall short."""

@@ -20,6 +20,7 @@ from davezoo.errors import InputError
 Event = tuple[float, float, int]  # start and end in seconds, class index
 Distractors = dict[str, list[tuple[str, float, float, int]]]  # by video; `visual` or `audio` first
 
+_FRAME_RATES = (30, 25, 29.97)
 _CLASSES = ("dog bark", "drum solo", "man speech", "rain", "church bell", "skateboarding", "piano")
 
 
@@ -40,9 +41,10 @@ class Simulation:
         distractors: mean number of distractors in a video, heard but not seen or the reverse.
         signal_to_noise: amplitude of an event along its prototype, in standard deviations of the
             noise along it; lower is harder. Every event varies around it by up to 30 %.
-        rgb_width: channels of `<id>_rgb.npy`.
-        flow_width: channels of `<id>_flow.npy`.
-        vggish_width: channels of `<id>_vggish.npy`.
+        without_audio: share of videos without audio files, in data sets that may lack them.
+        rgb_width: channels of UnAV-100's `<id>_rgb.npy`.
+        flow_width: channels of its `<id>_flow.npy`.
+        vggish_width: channels of its `<id>_vggish.npy`.
         dtype: number format on disk.
         seed: same seed, same data; each video has its own stream, whatever is made before it.
     """
@@ -58,6 +60,7 @@ class Simulation:
     longest_event: float | None = None
     distractors: float = 1.5
     signal_to_noise: float = 4.0
+    without_audio: float = 0.1
     rgb_width: int = 1024
     flow_width: int = 1024
     vggish_width: int = 128
@@ -86,11 +89,11 @@ class Simulation:
                 f"Expected `longest_event` to be at least `shortest_event`, got "
                 f"{self.longest_event} and {self.shortest_event} seconds; correct them."
             )
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """Channels of each kind of feature file."""
-        return {"rgb": self.rgb_width, "flow": self.flow_width, "vggish": self.vggish_width}
+        if not 0 <= self.without_audio <= 1:
+            raise InputError(
+                f"Expected `without_audio` to be a share from 0 to 1, got {self.without_audio}; "
+                "correct it."
+            )
 
 
 def random_stream(*key: object) -> np.random.Generator:
@@ -99,16 +102,31 @@ def random_stream(*key: object) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(int.from_bytes(digest)))
 
 
-def draw_annotations(simulation: Simulation) -> Annotations:
-    """Draw videos and their events."""
+def draw_annotations(
+    simulation: Simulation, subsets: Sequence[str] = ("train", "validation", "test")
+) -> Annotations:
+    """Draw videos and their events.
+
+    Args:
+        simulation: what to draw.
+        subsets: names of the subsets to train, validate and test on; of those that are equal only
+            the first has videos.
+
+    Returns:
+        The annotations; each video with one of the usual frame rates.
+    """
+    num_videos = (simulation.num_train, simulation.num_validation, simulation.num_test)
+    subset_sizes: dict[str, int] = {}
+    for subset, number in zip(subsets, num_videos, strict=True):
+        subset_sizes.setdefault(subset, number)
     names = [*_CLASSES, *(f"class {index}" for index in range(len(_CLASSES), 10_000))]
     videos, events = [], []
-    for subset in ("train", "validation", "test"):
-        for index in range(getattr(simulation, f"num_{subset}")):
+    for subset, number in subset_sizes.items():
+        for index in range(number):
             video = f"{subset}_{index:05d}"
             rng = random_stream(simulation.seed, "annotations", video)
             duration = round(rng.uniform(simulation.min_duration, simulation.max_duration), 2)
-            videos.append((video, subset, duration))
+            videos.append((video, subset, duration, float(_FRAME_RATES[index % 3])))
             # The first events go through all classes: none stays without an event.
             first = [index % simulation.num_classes]
             placed = _place_events(simulation, rng, 1, duration, first, [])
@@ -116,9 +134,9 @@ def draw_annotations(simulation: Simulation) -> Annotations:
             labels = range(simulation.num_classes)
             placed += _place_events(simulation, rng, more, duration, labels, placed)
             events += [(video, *event) for event in sorted(placed)]
-    table = pd.DataFrame(videos, columns=["video", "subset", "duration"]).set_index("video")
+    table = pd.DataFrame(videos, columns=["video", "subset", "duration", "fps"]).set_index("video")
     return Annotations(
-        table.assign(fps=np.nan),
+        table,
         pd.DataFrame(events, columns=["video", "start", "end", "label"]),
         names[: simulation.num_classes],
     )

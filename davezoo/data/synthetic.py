@@ -1,26 +1,29 @@
-"""Simulated data in UnAV-100's layout on disk: planted events that need both modalities.
+"""Simulated data on disk, in the layout of any data set: planted events that need both modalities.
 
-Every class has one fixed unit vector ("prototype") a feature file. An event adds the prototype of
-its class to the visual and to the audio features, with soft onset and offset. Distractors add it to
-one modality only, so that neither modality alone tells events from distractors. Noise is AR(1) in
-time: neighbouring steps share it, as neighbouring feature windows share frames.
+`simulation` draws events and distractors, `signals` their features, `simulated_layout` reads which
+files there are.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from davezoo.annotations import AnnotationError, Annotations, read_annotations, write_annotations
+from davezoo.data.signals import draw_features, draw_prototypes
+from davezoo.data.simulated_layout import FileNames, SimulatedLayout, names_in, read_layout
 from davezoo.data.simulation import (
     Distractors,
     Simulation,
@@ -30,50 +33,61 @@ from davezoo.data.simulation import (
     events_by_video,
     random_stream,
 )
+from davezoo.errors import InputError
+from davezoo.json_files import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float32]
-
-# UnAV-100's feature grid: 25 frames a second, a window of 24 frames every 8 frames.
-_FPS, _STRIDE, _WINDOW = 25, 8, 24
-_ONSET_SECONDS = 0.3  # time constant of soft onsets and offsets
-_NOISE_CORRELATION = 0.7  # of one step with the next; windows of 24 every 8 share 2/3 of the frames
-
 
 def simulate(
     output: Path,
+    like: str | None = None,
     annotations: Path | None = None,
     splits: list[str] | None = None,
     max_videos: int | None = None,
+    visual_width: int | None = None,
+    audio_width: int | None = None,
     **settings: Any,
 ) -> None:
-    """Write simulated features and annotations in UnAV-100's layout.
+    """Write simulated features and annotations in the layout of a data set.
 
     Finished videos are skipped, so a broken run is continued by the same command.
 
     Args:
-        output: folder to write `annotations/` and `av_features/` to; made if absent.
-        annotations: real annotation file to simulate features for, `.json` or `.json.gz`; by
-            default annotations are simulated, too.
-        splits: write features only for these splits; default all.
+        output: folder to write to, the `root` of the data; made if absent.
+        like: data set whose layout is written (names, widths and grids of the files): a packaged
+            data file, such as `thumos14`, `activitynet13`, `epic100_verb`, or one's own,
+            `my.yaml`; by default UnAV-100.
+        annotations: real annotation file to simulate features for, in any layout that is read; or,
+            for layouts of several files, the folder that they lie in, gzipped or not. By default
+            annotations are simulated, too.
+        splits: write features only for these splits; default those that the data set uses.
         max_videos: write features of at most this many videos of each split, in file order, and
-            leave the others out of the annotation file.
+            leave the others out of the annotation files.
+        visual_width: with `like`, channels of all visual files together; default the real ones.
+        audio_width: with `like`, channels of all audio files together.
         settings: see `Simulation`.
 
     Raises:
         FileExistsError: if the folder holds data of another origin or of other settings.
         AnnotationError: if the annotation file is unusable or lacks a split.
+        InputError: if there is no such layout.
     """
     simulation = Simulation(**settings)
     output = Path(output).expanduser()
-    written, present = write_simulation(output, simulation, annotations, splits, max_videos)
+    layout = _layout(simulation, like, visual_width, audio_width)
+    written, present = write_simulation(
+        output, simulation, annotations, splits, max_videos, layout=layout
+    )
+    widths = {"visual": 0, "audio": 0}
+    for file in layout.files:
+        widths[file.modality] += file.width
     sys.stdout.write(
         f"Wrote the features of {written} videos to {output}; {present} were there already.\n"
-        f"Next: davezoo fit --config unav.yaml --data.root {output} "
-        f"--data.visual_width {simulation.rgb_width + simulation.flow_width} "
-        f"--data.audio_width {simulation.vggish_width}\n"
+        f"Next: davezoo fit --config unav.yaml {_data_option(like)}--data.root "
+        f"{shlex.quote(str(output))} --data.visual_width {widths['visual']} "
+        f"--data.audio_width {widths['audio']}\n"
     )
 
 
@@ -83,6 +97,8 @@ def write_simulation(
     annotations: Path | None = None,
     splits: list[str] | None = None,
     max_videos: int | None = None,
+    *,
+    layout: SimulatedLayout | None = None,
 ) -> tuple[int, int]:
     """Write what `simulate` writes, with a progress bar on a terminal but without a summary.
 
@@ -92,6 +108,7 @@ def write_simulation(
         annotations: see `simulate`.
         splits: see `simulate`.
         max_videos: see `simulate`.
+        layout: which files there are; UnAV-100's by default.
 
     Returns:
         Number of videos written and number of videos that were there already.
@@ -99,19 +116,24 @@ def write_simulation(
     Raises:
         FileExistsError: if the folder holds data of another origin or of other settings.
         AnnotationError: if the annotation file is unusable or lacks a split.
+        InputError: if the annotations do not fit the layout.
     """
-    source = draw_annotations(simulation) if annotations is None else _read(annotations)
+    if layout is None:
+        layout = _layout(simulation, None, None, None)
+    origins = _find_origins(layout, annotations)
+    drawn = not origins
+    source = draw_annotations(simulation, layout.splits) if drawn else _read(layout, origins)
     if max_videos is not None:
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
-    subsets = sorted(set(source.videos["subset"].str.lower())) if splits is None else splits
+    subsets = _used_splits(layout, source, drawn) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
-    _claim_folder(output, simulation, annotations)
-    write_annotations(source, output / "annotations" / "unav100_annotations.json")
+    _claim_folder(output, simulation, annotations, layout)
+    _write_tables(layout, source, origins, output)
     distractors = draw_distractors(simulation, source)
     # Beside the annotations, so that a study can tell which errors the distractors cause.
     described = describe_distractors(distractors, source.class_names)
-    _write_json(described, output / "annotations" / "distractors.json")
-    written = _write_features(simulation, source, chosen, distractors, output)
+    write_json((output / layout.tables[0]).with_name("distractors.json"), described, indent=1)
+    written = _write_features(simulation, layout, source, chosen, distractors, output)
     return written, len(chosen) - written
 
 
@@ -120,12 +142,142 @@ def is_simulated(folder: Path) -> bool:
     return (folder / "simulation.json").is_file()
 
 
-def _claim_folder(output: Path, simulation: Simulation, annotations: Path | None) -> None:
-    """Make the folders and the marker; refuse a folder with other data."""
+def _layout(
+    simulation: Simulation, like: str | None, visual_width: int | None, audio_width: int | None
+) -> SimulatedLayout:
+    """Return the layout to write; widths come from one place alone."""
+    if like is not None:
+        own = Simulation()
+        for name in ("rgb_width", "flow_width", "vggish_width"):
+            if getattr(simulation, name) != getattr(own, name):
+                raise InputError(
+                    f"Expected `{name}` without `like`, got both; use `visual_width` and "
+                    "`audio_width`."
+                )
+        return read_layout(like, visual_width, audio_width)
+    if visual_width is not None or audio_width is not None:
+        raise InputError(
+            "Expected `visual_width` and `audio_width` with `like`, got them alone; use "
+            "`rgb_width`, `flow_width` and `vggish_width`, or `like=unav100`."
+        )
+    return read_layout(
+        None, [simulation.rgb_width, simulation.flow_width], [simulation.vggish_width]
+    )
+
+
+def _data_option(like: str | None) -> str:
+    """Return the words that let a recipe read the layout."""
+    if like is None:
+        return ""
+    path = Path(like)
+    own = path.suffix == ".yaml" or path.is_file()
+    return f"--data {shlex.quote(like if own else f'data/{like}.yaml')} "
+
+
+def _find_origins(layout: SimulatedLayout, annotations: Path | None) -> dict[str, Path]:
+    """Return the real file behind each table of the layout; {} if annotations are to be drawn."""
+    wanted = ", ".join(Path(name).name for name in layout.tables)
+    if annotations is None:
+        if layout.needs_tables:
+            raise InputError(
+                f"Expected `annotations` for a layout of several files or of csv files, got none; "
+                f"name the folder of {wanted or 'an annotation file'}, or choose a layout with one "
+                "JSON file."
+            )
+        return {}
+    folder = Path(annotations).expanduser()
+    if folder.is_dir():
+        return {name: _in_folder(folder, Path(name).name) for name in layout.tables}
+    if layout.needs_tables:
+        raise InputError(
+            f"Expected `annotations` to be the folder of {wanted}, got the file {folder}; name its "
+            "folder, or choose a layout with one JSON file."
+        )
+    return {layout.tables[0]: folder}
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    """Return a file of a folder, gzipped or not."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"Expected the annotation file {name} in {folder}, gzipped or not, got none; copy it there."
+    )
+
+
+def _read(layout: SimulatedLayout, origins: dict[str, Path]) -> Annotations:
+    """Read real annotations; every video must have a duration."""
+
+    def origin(names: FileNames) -> Any:
+        if names is None or isinstance(names, str):
+            return None if names is None else origins[names]
+        if isinstance(names, dict):
+            return {subset: origins[name] for subset, name in names.items()}
+        return [origins[name] for name in names]
+
+    source = read_annotations(
+        origin(layout.annotations),
+        classes=origin(layout.classes),
+        video_info=origin(layout.video_info),
+        labels=layout.labels,
+    )
+    lacking = source.videos.index[source.videos["duration"].isna()]
+    if len(lacking):
+        files = ", ".join(map(str, origins.values()))
+        raise AnnotationError(
+            f"Expected every video in {files} to have a `duration`, got none for {len(lacking)}, "
+            f"such as {lacking[0]!r}; add it."
+        )
+    return source
+
+
+def _used_splits(layout: SimulatedLayout, source: Annotations, drawn: bool) -> list[str]:
+    """Return the subsets that the data set uses; drawn annotations may have fewer."""
+    existing = set(source.videos["subset"].str.lower())
+    used = list(dict.fromkeys(layout.splits))
+    present = [name for name in used if name.lower() in existing]
+    if len(present) < len(used) and not drawn:
+        raise AnnotationError(
+            f"Expected the annotations to have the subsets {used}, got {sorted(existing)}; name "
+            "those to simulate with `splits`, or choose another layout."
+        )
+    return present
+
+
+def _write_tables(
+    layout: SimulatedLayout, source: Annotations, origins: dict[str, Path], output: Path
+) -> None:
+    """Write the annotations as the layout has them: one JSON file, or real files cut to size."""
+    if not layout.needs_tables:
+        write_annotations(source, output / layout.tables[0])
+        return
+    ids = [*source.videos.index, *("v_" + source.videos.index)]  # ActivityNet's have a prefix
+    classes = names_in(layout.classes)
+    for name, path in origins.items():
+        if name in classes or ".csv" not in name:
+            content = path.read_bytes()
+            content = gzip.decompress(content) if path.suffix == ".gz" else content
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            # Ids stand alone in their column, or as the name of a video file.
+            known = table.apply(lambda column: column.str.removesuffix(".mp4").isin(ids))
+            content = table[known.any(axis=1)].to_csv(index=False).encode()
+        with _complete(output / name) as stream:
+            stream.write(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+
+
+def _claim_folder(
+    output: Path, simulation: Simulation, annotations: Path | None, layout: SimulatedLayout
+) -> None:
+    """Make the folder and the marker; refuse a folder with other data."""
     marker = output / "simulation.json"
     content = asdict(simulation) | {
         "annotations": None if annotations is None else Path(annotations).name
     }
+    usual = _layout(simulation, None, None, None)
+    if layout != usual:
+        content["layout"] = json.loads(json.dumps(asdict(layout)))  # lists where there are tuples
     if marker.is_file():
         earlier = asdict(Simulation()) | json.loads(marker.read_text())  # settings added since
         if earlier == content:
@@ -138,25 +290,12 @@ def _claim_folder(output: Path, simulation: Simulation, annotations: Path | None
         raise FileExistsError(
             f"Expected {output} to be empty or simulated, got other files; choose another folder."
         )
-    for folder in ("annotations", "av_features"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
-    _write_json(content, marker)
-
-
-def _read(path: Path) -> Annotations:
-    """Read real annotations; every video must have a duration."""
-    source = read_annotations(path)
-    lacking = source.videos.index[source.videos["duration"].isna()]
-    if len(lacking):
-        raise AnnotationError(
-            f"Expected every video in {path} to have a `duration`, got none for {len(lacking)}, "
-            f"such as {lacking[0]!r}; add it."
-        )
-    return source
+    write_json(marker, content, indent=1)
 
 
 def _write_features(
     simulation: Simulation,
+    layout: SimulatedLayout,
     source: Annotations,
     chosen: pd.DataFrame,
     distractors: Distractors,
@@ -164,83 +303,57 @@ def _write_features(
 ) -> int:
     """Write the feature files that are absent; return the number of videos written."""
     num_classes = len(source.class_names)
-    prototypes = {kind: _prototypes(simulation, kind, num_classes) for kind in simulation.widths}
+    prototypes = {file: draw_prototypes(simulation, file, num_classes) for file in layout.files}
     events = events_by_video(source)
     written = 0
-    durations = chosen["duration"].items()
+    rows = chosen[["duration", "fps"]].itertuples(name=None)
     # `disable=None`: no bar where the output is not a terminal.
-    for video, duration in tqdm(durations, "Simulating", len(chosen), unit="video", disable=None):
-        paths = {k: output / "av_features" / f"{video}_{k}.npy" for k in simulation.widths}
+    for video, duration, fps in tqdm(rows, "Simulating", len(chosen), unit="video", disable=None):
+        present = _has_audio(simulation, layout, video)
+        paths = {
+            file: output / layout.features / file.name.replace("{video}", video)
+            for file in layout.files
+            if present or file.modality == "visual"
+        }
         # Files appear under their names only when complete, so a present file is a good one.
         if all(path.is_file() for path in paths.values()):
             continue
-        everything = [("both", *event) for event in events[str(video)]] + distractors[str(video)]
-        for kind, features in _features(simulation, str(video), duration, everything, prototypes):
-            temporary = paths[kind].with_name(f"{paths[kind].name}.incomplete{os.getpid()}")
-            with temporary.open("wb") as file:
-                np.save(file, features)
-            temporary.replace(paths[kind])
+        everything = [("both", *event) for event in events[video]] + distractors[video]
+        arrays: dict[Path, dict[str | None, NDArray[Any]]] = {}
+        for file, features in draw_features(
+            simulation, video, duration, fps, everything, prototypes
+        ):
+            if file in paths:
+                arrays.setdefault(paths[file], {})[file.member] = features
+        for path, members in arrays.items():
+            with _complete(path) as stream:
+                _save(stream, members)
         written += 1
     return written
 
 
-def _prototypes(simulation: Simulation, kind: str, num_classes: int) -> FloatArray:
-    """Return one unit vector a class, (K, C)."""
-    rng = random_stream(simulation.seed, "prototypes", kind)
-    vectors = rng.standard_normal((num_classes, simulation.widths[kind]), dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
+def _has_audio(simulation: Simulation, layout: SimulatedLayout, video: str) -> bool:
+    """Say whether a video has an audio track."""
+    if not layout.allow_missing_audio:
+        return True
+    rng = random_stream(simulation.seed, "audio track", video)
+    return bool(rng.random() >= simulation.without_audio)
 
 
-def _features(
-    simulation: Simulation,
-    video: str,
-    duration: float,
-    events: list[tuple[str, float, float, int]],
-    prototypes: dict[str, FloatArray],
-) -> Iterable[tuple[str, NDArray[Any]]]:
-    """Yield kind and features (T, C) of one video's files."""
-    rng = random_stream(simulation.seed, "features", video)
-    # As many windows as fit into the video; at least one, for videos below a second.
-    num_steps = max((int(duration * _FPS + 1e-6) - _WINDOW) // _STRIDE + 1, 1)
-    # Audio tracks often end a little earlier or later than the pictures: half of them here.
-    surplus = int(rng.choice([0, 0, 0, 0, -2, -1, 1, 2]))
-    start, end = (np.array([e[i] for e in events], dtype=np.float32) for i in (1, 2))
-    labels = np.array([event[3] for event in events], dtype=np.int64)
-    for kind, width in simulation.widths.items():
-        modality = "audio" if kind == "vggish" else "visual"
-        steps = max(num_steps + surplus, 1) if modality == "audio" else num_steps
-        present = np.array([event[0] in ("both", modality) for event in events], dtype=bool)
-        gain = simulation.signal_to_noise * present * rng.uniform(0.7, 1.3, len(events))
-        seconds = ((np.arange(steps) * _STRIDE + _WINDOW / 2) / _FPS)[:, None]
-        envelope = _sigmoid((seconds - start) / _ONSET_SECONDS) * _sigmoid(
-            (end - seconds) / _ONSET_SECONDS
-        )
-        signal = (envelope * gain).astype(np.float32) @ prototypes[kind][labels]
-        noise = _correlate(rng.standard_normal((steps, width), dtype=np.float32))
-        yield kind, (signal + noise).astype(simulation.dtype)
+def _save(stream: IO[bytes], members: dict[str | None, NDArray[Any]]) -> None:
+    """Write one array as `.npy`, named ones as `.npz`."""
+    if None in members:
+        np.save(stream, members[None])
+    else:
+        archive: dict[str, Any] = {str(name): array for name, array in members.items()}
+        np.savez(stream, **archive)
 
 
-def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
-
-
-def _correlate(white: FloatArray) -> FloatArray:
-    """Turn white noise, (T, C), into stationary AR(1) noise of variance 1.
-
-    x[t] = r x[t-1] + sqrt(1 - r^2) w[t] is a lower-triangular matrix times w: one matrix product
-    instead of a loop over time (T is below 200 in UnAV-100).
-    """
-    time = np.arange(len(white))
-    lag = time[:, None] - time
-    filter_ = np.where(lag >= 0, _NOISE_CORRELATION ** np.maximum(lag, 0), 0)
-    filter_[:, 1:] *= np.sqrt(1 - _NOISE_CORRELATION**2)  # the first step has variance 1 already
-    return filter_.astype(np.float32) @ white
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a file that is either complete or absent."""
+@contextmanager
+def _complete(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write that is either complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.incomplete{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1))
+    with temporary.open("wb") as stream:
+        yield stream
     temporary.replace(path)

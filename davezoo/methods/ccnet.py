@@ -118,10 +118,10 @@ class CCNetDetector(TwoStreamDetector):
     """The network of CCNet.
 
     Linear layers over time (coarse to fine, channel branch) bake `max_length` into the weights:
-    every batch is padded to exactly that length, and a longer video is refused. For data with
-    long videos there is the variant `length_free`, which interpolates over time in their place; it
-    has no weights in common with published checkpoints there, and needs `masked_gates` and no
-    `channel_branch`, whose results depend on the padding.
+    every batch is padded to exactly that length, and a longer video is refused (`CCNet` reads it
+    in chunks). For data with long videos there is the variant `length_free`, which interpolates
+    over time in their place; it has no weights in common with published checkpoints there, and
+    needs `masked_gates` and no `channel_branch`, whose results depend on the padding.
 
     Args:
         visual_width: width of the visual features (1536: ONE-PEACE).
@@ -243,8 +243,8 @@ def _check_length_free(channel_branch: bool, gates_ignore_padding: bool) -> None
 class CCNet(EventLocalizer):
     """CCNet with its training recipe.
 
-    Its batches are padded to exactly `max_length`, and longer videos are refused; `CCNetDetector`
-    says why, and `length_free` is the way out.
+    Its batches are padded to exactly `max_length`, and longer videos are read in overlapping chunks
+    of that length; `CCNetDetector` says why, and `length_free` is the way out.
 
     Args:
         class_names: name of each class index; taken from the data on the command line.

@@ -36,10 +36,10 @@ class DELDetector(Detector):
     """The network of DEL.
 
     Position tables, max-sigmoid gates and adaptive pooling bake `max_length` into the weights:
-    shorter batches are padded to it, and a longer video is refused. For data with long videos there
-    is the variant `length_free`, whose results depend neither on a length nor on padding: gates
-    over the steps of the guide, a guide that asks the pooled pyramid, a sinusoidal position code,
-    and true masks everywhere.
+    shorter batches are padded to it, and a longer video is refused (`DEL` reads it in chunks). For
+    data with long videos there is the variant `length_free`, whose results depend neither on a
+    length nor on padding: gates over the steps of the guide, a guide that asks the pooled pyramid,
+    a sinusoidal position code, and true masks everywhere.
 
     Args:
         visual_width: width of the visual features (2048: I3D rgb and flow).
@@ -208,8 +208,8 @@ class DELDetector(Detector):
 class DEL(EventLocalizer):
     """DEL with its training recipe.
 
-    Batches are padded to `max_length`, and longer videos are refused; `DELDetector` says why, and
-    `length_free` is the way out.
+    Batches are padded to `max_length`, and longer videos are read in overlapping chunks of that
+    length; `DELDetector` says why, and `length_free` is the way out.
 
     Args:
         class_names: name of each class index; taken from the data on the command line.

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.attention import ConvAttention
+from davezoo.nn.attention import ConvAttention, attend_band
 
 
 class Windows(NamedTuple):
@@ -95,7 +95,8 @@ class WindowAttention(ConvAttention):
             windows = self._place_windows(self.predictor, key, mask)
             self.windows = Windows(windows.sizes.detach(), windows.offsets.detach())
             key, value, seen = _sample(windows, key, value, mask)
-        return _attend_band(query, key, value, seen, self.window_size)[:, :, :num_steps]
+        reach = self.window_size // 2
+        return attend_band(query, key, value, seen, reach)[:, :, :num_steps]
 
     def _place_windows(self, predictor: nn.Linear, key: Tensor, mask: Tensor) -> Windows:
         """Return sizes and offsets from keys (N, H, S, C / H) and their mask (N, S)."""
@@ -148,39 +149,3 @@ def _sample(
     below, above = (both.gather(2, at.unsqueeze(-1).expand(shape)) for at in (low, high))
     key, value = torch.lerp(below, above, part).chunk(2, dim=-1)
     return key, value, seen
-
-
-def _attend_band(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, size: int) -> Tensor:
-    """Let step t attend to places t - W/2 to t + W/2, in blocks of W queries and 2 W keys.
-
-    Args:
-        query: (N, H, S, C / H), S a multiple of W.
-        key: (N, H, S, C / H).
-        value: (N, H, S, C / H).
-        seen: places that may be attended, (N, H, S) or (N, 1, S).
-        size: W.
-
-    Returns:
-        (N, H, S, C / H), zero where nothing may be attended.
-    """
-    half = size // 2
-    shape = query.shape
-    seen = seen.expand(shape[:3]).flatten(0, 1)
-    query, key, value = (x.flatten(0, 1) for x in (query, key, value))  # (N H, S, C / H)
-    key, value = (_overlapping(F.pad(x, (0, 0, half, half)), size) for x in (key, value))
-    seen = _overlapping(F.pad(seen, (half, half)), size)  # (N H, S / W, 2 W)
-    step = torch.arange(size, device=query.device)[:, None] + half
-    near = (step - torch.arange(2 * size, device=query.device)).abs() <= half  # (W, 2 W)
-    allowed = seen.unsqueeze(-2) & near
-    found = allowed.any(-1, keepdim=True)
-    # A softmax over nothing is NaN; such a row looks everywhere and its result is thrown away.
-    mixed = F.scaled_dot_product_attention(
-        torch.unflatten(query, 1, (-1, size)), key, value, attn_mask=allowed | ~found
-    )
-    return (mixed * found).reshape(shape)
-
-
-def _overlapping(x: Tensor, size: int) -> Tensor:
-    """Cut (N, S + W, ...) into (N, S / W, 2 W, ...), each block W steps after the last."""
-    chunks = torch.unflatten(x, 1, (-1, size))
-    return torch.cat([chunks[:, :-1], chunks[:, 1:]], dim=2)

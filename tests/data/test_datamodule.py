@@ -283,7 +283,7 @@ def test_features_in_subfolders(folder):
     assert dataset[0].visual.shape == (5, 40)
 
 
-def test_longest_video_to_evaluate(folder):
+def test_lengths_of_the_videos_to_evaluate(folder):
     folder.add("a", steps=90)
     folder.add("b", steps=30)
     folder.add("v", steps=50, audio_steps=46, subset="validation")
@@ -294,15 +294,16 @@ def test_longest_video_to_evaluate(folder):
     splits = {"val_split": "validation", "test_split": "test", "predict_split": "train"}
     datamodule = folder.open(skip_unreadable=True, **splits)
     datamodule.setup("fit")
-    assert datamodule.longest_video("fit") == ("v", 46)  # training crops what is longer
+    to_validate = {"v": 46, "w": 45}
+    assert datamodule.video_lengths("fit") == to_validate  # training crops what is longer
     with pytest.warns(UserWarning, match="1 of 2 videos"):
         datamodule.setup("test")
-    assert datamodule.longest_video("fit") == ("t", 60)
+    assert datamodule.video_lengths("fit") == {**to_validate, "t": 60}
     datamodule.setup("predict")
-    found = {stage: datamodule.longest_video(stage) for stage in ("validate", "test", "predict")}
-    assert found == {"validate": ("v", 46), "test": ("t", 60), "predict": ("a", 90)}
-    assert datamodule.longest_video(TrainerFn.TESTING) == ("t", 60)
-    assert datamodule.longest_video(TrainerFn.FITTING) == ("t", 60)
+    found = {stage: datamodule.video_lengths(stage) for stage in ("validate", "test", "predict")}
+    assert found == {"validate": to_validate, "test": {"t": 60}, "predict": {"a": 90, "b": 30}}
+    assert datamodule.video_lengths(TrainerFn.TESTING) == {"t": 60}
+    assert datamodule.video_lengths(TrainerFn.FITTING) == {**to_validate, "t": 60}
 
 
 def test_wrong_width_shows_in_setup(folder):

@@ -3,12 +3,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from jsonargparse import ArgumentParser
 
 from davezoo.annotations import read_annotations
+from davezoo.data.simulated_layout import read_layout
 from davezoo.data.simulation import Simulation
-from davezoo.data.synthetic import _correlate, is_simulated, simulate, write_simulation
+from davezoo.data.synthetic import is_simulated, simulate, write_simulation
+from davezoo.errors import InputError
 
 SMALL = {
     "num_train": 5,
@@ -49,7 +52,7 @@ def test_layout(tmp_path, capsys):
     assert len(list((root / "av_features").iterdir())) == 30
     out = capsys.readouterr().out
     assert "10 videos" in out
-    assert f"--data.root {root} --data.visual_width 11 --data.audio_width 4" in out
+    assert f"unav.yaml --data.root {root} --data.visual_width 11 --data.audio_width 4" in out
     assert is_simulated(root)
     assert not is_simulated(tmp_path)
 
@@ -133,14 +136,6 @@ def test_limits(tmp_path):
     assert names == {"test_00000", "test_00001"}
 
 
-def test_noise_is_stationary_ar1():
-    # The filter's matrix itself: the noise's exact covariance is matrix times transpose.
-    matrix = _correlate(np.eye(50, dtype=np.float32))
-    lag = np.abs(np.arange(50)[:, None] - np.arange(50))
-    np.testing.assert_allclose(matrix @ matrix.T, 0.7**lag, atol=1e-6)
-    assert not np.triu(matrix, 1).any()
-
-
 def measure(root, signal_to_noise, **more):
     """Project the features on the class's prototype, taken from the mean over its events."""
     simulation = Simulation(
@@ -218,3 +213,135 @@ def test_real_annotations_at_real_lengths(shared, tmp_path):
         events = real.events[real.events["video"] == video].reset_index(drop=True)
         copied = written.events[written.events["video"] == video].reset_index(drop=True)
         assert copied.equals(events)
+
+
+# Layouts of other data sets -----------------------------------------------------------------------
+
+NARROW = {"visual_width": 4, "audio_width": 3}
+
+
+def steps_of(duration, fps, stride, window):
+    """Count windows one by one."""
+    count = 0
+    while count * stride + window <= int(duration * fps + 1e-6):
+        count += 1
+    return max(count, 1)
+
+
+def test_videos_have_their_own_frame_rate_in_thumos14(tmp_path, capsys):
+    simulate(tmp_path / "t", "thumos14", num_train=4, num_validation=3, **NARROW)
+    source = read_annotations(tmp_path / "t/annotations/thumos14.json")
+    assert source.videos["subset"].value_counts().to_dict() == {"validation": 4, "test": 3}
+    assert set(source.videos["fps"]) == {30, 25, 29.97}
+    for video, duration, fps in source.videos[["duration", "fps"]].itertuples():
+        visual = np.load(tmp_path / f"t/i3d_features/{video}.npy")
+        assert visual.shape == (steps_of(duration, fps, 4, 16), 4)
+    out = capsys.readouterr().out
+    assert f"--data data/thumos14.yaml --data.root {tmp_path}/t --data.visual_width 4" in out
+
+
+def test_audio_has_its_own_grid_and_may_be_missing(tmp_path):
+    settings = {"num_train": 30, "num_validation": 0, "without_audio": 0.3}
+    layout = read_layout("activitynet13", 4, 3)
+    write_simulation(tmp_path, Simulation(**settings), layout=layout)
+    source = read_annotations(tmp_path / "annotations/anet1.3_i3d_filtered.json")
+    assert len(list((tmp_path / "i3d_features").iterdir())) == 30
+    paths = {path.name: path for path in (tmp_path / "vggish_features").iterdir()}
+    assert 15 <= len(paths) <= 27
+    for video, duration in source.videos["duration"].items():
+        if f"v_{video}.npy" in paths:
+            audio = np.load(paths[f"v_{video}.npy"])
+            assert abs(len(audio) - steps_of(duration, 1 / 0.96, 1, 1)) <= 3
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert write_simulation(tmp_path, Simulation(**settings), layout=layout) == (0, 30)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == times
+
+
+def test_archives_hold_named_arrays(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        'visual_files: ["{video}.npz", "{video}.npz:flow"]\naudio_files: []\n'
+        "visual_width: 5\naudio_width: 0\n"
+    )
+    layout = read_layout(str(tmp_path / "mine.yaml"))
+    small = Simulation(num_train=1, num_validation=0, num_test=0)
+    write_simulation(tmp_path / "data", small, layout=layout)
+    (path,) = (tmp_path / "data/av_features").iterdir()
+    with np.load(path, allow_pickle=False) as archive:
+        shapes = {name: array.shape for name, array in archive.items()}
+    assert set(shapes) == {"feats", "flow"}
+    assert shapes["feats"][0] == shapes["flow"][0]
+    assert (shapes["feats"][1], shapes["flow"][1]) == (3, 2)
+
+
+def test_a_folder_of_one_layout_is_not_continued_in_another(tmp_path):
+    small = Simulation(num_train=1, num_validation=1, num_test=0)
+    write_simulation(tmp_path, small, layout=read_layout("thumos14", 4, 3))
+    with pytest.raises(FileExistsError, match="same settings"):
+        write_simulation(tmp_path, small, layout=read_layout("activitynet13", 4, 3))
+    with pytest.raises(FileExistsError, match="same settings"):
+        write_simulation(tmp_path, small, layout=read_layout("thumos14", 5, 3))
+
+
+def test_widths_come_from_one_place(tmp_path):
+    with pytest.raises(InputError, match=r"`rgb_width` without `like`.* use `visual_width`"):
+        simulate(tmp_path, "thumos14", rgb_width=3)
+    with pytest.raises(InputError, match="with `like`, got them alone"):
+        simulate(tmp_path, visual_width=3)
+
+
+def test_csv_layouts_need_real_files(tmp_path):
+    with pytest.raises(InputError, match="name the folder of EPIC_100_train"):
+        simulate(tmp_path, "epic100_verb_csv")
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(InputError, match=r"to be the folder of .*, got the file .*a\.csv"):
+        simulate(tmp_path, "epic100_verb_csv", annotations=tmp_path / "a.csv")
+    with pytest.raises(FileNotFoundError, match=r"EPIC_100_train\.csv in .*copy it there"):
+        simulate(tmp_path, "epic100_verb_csv", annotations=tmp_path)
+
+
+def test_annotations_of_another_data_set_are_refused(tmp_path):
+    write_simulation(tmp_path / "a", Simulation(**SMALL))
+    path = tmp_path / "a/annotations/unav100_annotations.json"
+    with pytest.raises(InputError, match=r"subsets \['training', 'validation'\], got \['test', "):
+        simulate(tmp_path / "b", "activitynet13", annotations=path)
+
+
+REAL = {
+    "thumos14": ("thumos14/thumos14.json.gz", 200 + 212),
+    "activitynet13": ("activitynet13/derived_activitynet_v1-3.json.gz", 14950),
+    "epic100_verb": ("epic100/derived_epic100_verb.json.gz", 495 + 138),
+    "epic100_noun": ("epic100/derived_epic100_noun.json.gz", 495 + 138),
+}
+
+
+@pytest.mark.parametrize("like", REAL)
+def test_real_annotations_in_every_layout(shared, tmp_path, like):
+    file, num_videos = REAL[like]
+    real = read_annotations(shared / "data" / file)
+    used = real.videos["subset"].str.lower() != "testing"
+    assert used.sum() == num_videos
+    layout = read_layout(like, 1, 1)
+    written = write_simulation(
+        tmp_path, Simulation(), shared / "data" / file, max_videos=2, layout=layout
+    )
+    assert written == (4, 0)
+    copied = read_annotations(tmp_path / layout.annotations)
+    for video in copied.videos.index:
+        events = real.events[real.events["video"] == video].reset_index(drop=True)
+        rows = copied.events[copied.events["video"] == video].reset_index(drop=True)
+        assert rows.equals(events)
+
+
+def test_real_csv_files_are_cut_to_size(shared, tmp_path):
+    folder = shared / "data" / "thumos14"
+    layout = read_layout("thumos14_tsp", 1, 1)
+    assert write_simulation(tmp_path, Simulation(), folder, max_videos=3, layout=layout) == (6, 0)
+    names = {path.stem for path in (tmp_path / "i3d_features").iterdir()}
+    tables = {
+        subset: pd.read_csv(tmp_path / f"annotations/thumos14_{subset}_tsp_groundtruth.csv")
+        for subset in ("valid", "test")
+    }
+    assert {name for table in tables.values() for name in table["video-name"]} == names
+    real = pd.read_csv(folder / "thumos14_test_tsp_groundtruth.csv.gz")
+    kept = real[real["video-name"].isin(names)].reset_index(drop=True)
+    assert tables["test"].equals(kept)

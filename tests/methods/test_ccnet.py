@@ -279,8 +279,17 @@ def test_arrays_are_padded_to_the_length_in_the_weights() -> None:
     model.predict(visual[0, :, :20].T, audio[0, :, :20].T)
     hook.remove()
     torch.testing.assert_close(seen[0].logits, expected.logits)
-    with pytest.raises(ValueError, match="got 96; cut longer"):
-        model.predict(torch.zeros(80, 24), torch.zeros(80, 16))
+
+
+def test_longer_arrays_are_read_in_chunks() -> None:
+    model = strong()
+    visual, audio, _ = inputs([64], 64)
+    seen = []
+    hook = model.detector.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    events = model.predict(visual[0].T.repeat(3, 1), audio[0].T.repeat(3, 1))
+    hook.remove()
+    assert [out.logits[0].shape[1] for out in seen] == [64, 64, 64]
+    assert max(event.end for event in events) > 130 * model.grid.stride / model.grid.fps
 
 
 def test_data_of_another_length_are_refused() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davezoo.errors import InputError
-from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
+from davezoo.nn.attention import ConvAttention, ConvAttentionBlock, attend_band
 from tests.nn.plain import plain_block, randomise, run_plain
 
 
@@ -170,3 +170,97 @@ def test_another_attention_takes_the_place():
     torch.nn.init.zeros_(block.add_mlp.scale)
     x, y, mask = inputs([7], 7, 8)
     torch.testing.assert_close(block(x, y, mask, mask), x)
+
+
+# Within a window ----------------------------------------------------------------------------------
+
+
+def banded(query, key, value, seen, reach):
+    """Attend by T x T weights; a row that sees nothing gets zeros."""
+    steps = torch.arange(query.shape[2])
+    allowed = seen.unsqueeze(-2) & ((steps[:, None] - steps).abs() <= reach)
+    logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    weights = logits.masked_fill(~allowed, -torch.inf).softmax(-1)
+    return torch.where(allowed, weights, 0) @ value
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_steps=st.integers(1, 70),
+    reach=st.integers(1, 12),
+    share=st.sampled_from([0.0, 0.2, 0.9, 1.0]),
+    per_head=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_blocks_equal_a_band_of_a_square(num_steps, reach, share, per_head, seed):
+    """Masks with holes, without anything, and of each head; sequences shorter than a block."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (3, 2, 2, num_steps, 4)
+    rows = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    seen = torch.rand((2, 2 if per_head else 1, num_steps), generator=generator) < share
+    weight = torch.randn(shape[1:], generator=generator, dtype=torch.float64)
+    results = []
+    for attend in (attend_band, banded):
+        out = attend(*rows, seen, reach)
+        (gradient,) = torch.autograd.grad((out * weight).sum(), rows)
+        results.append((out, gradient))
+    found, expected = results
+    torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[1], expected[1], atol=1e-6, rtol=0)
+
+
+def test_nothing_beyond_the_window_is_seen():
+    torch.manual_seed(0)
+    attention = ConvAttention(8, 2, window=5).double()
+    x, y, mask = inputs([30], 30, 8)
+    changed = x.clone()
+    changed[:, 20] += 1
+    differs = (attention(x, y, mask) - attention(changed, y, mask)).abs().sum(-1)[0] > 1e-12
+    # Two steps of the window and one of the convolution on either side.
+    assert differs.nonzero().flatten().tolist() == list(range(17, 24))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_window_as_wide_as_the_sequence_is_none(stride):
+    """On every video and level on its own; with padding and a stride."""
+    torch.manual_seed(0)
+    everywhere = randomise(ConvAttentionBlock(8, 2, stride=stride).double())
+    near = ConvAttentionBlock(8, 2, stride=stride, window=25).double()
+    near.load_state_dict(everywhere.state_dict())
+    x, y, mask = inputs([12, 5], 12, 8)
+    out_mask = mask[:, ::stride]
+    expected = everywhere(x, y, out_mask, key_mask=out_mask)
+    torch.testing.assert_close(near(x, y, out_mask, key_mask=out_mask), expected)
+    torch.testing.assert_close(near(x, y, out_mask), everywhere(x, y, out_mask))
+
+
+def test_windows_end_with_their_level():
+    torch.manual_seed(0)
+    block = randomise(ConvAttentionBlock(8, 2, window=5).double())
+    (x, y, mask), (x_half, y_half, half_mask) = inputs([9, 4], 9, 8), inputs([5, 2], 5, 8, seed=1)
+    levels = [block(x, y, mask, mask), block(x_half, y_half, half_mask, half_mask)]
+    together = [torch.cat(pair, dim=1) for pair in ((x, x_half), (y, y_half), (mask, half_mask))]
+    found = block(*together, key_mask=together[2], lengths=[9, 5])
+    torch.testing.assert_close(found, torch.cat(levels, dim=1))
+
+
+def test_window_in_low_precision_and_compiled():
+    """Padding alone, one valid step and all of them; finite in bfloat16, without a graph break."""
+    torch.compiler.reset()
+    block = ConvAttentionBlock(8, 2, stride=2, window=5)
+    x, y, mask = inputs([0, 1, 24], 24, 8)
+    x, y, out_mask = x.float(), y.float(), mask[:, ::2]
+    expected = block(x, y, out_mask, key_mask=out_mask)
+    compiled = torch.compile(block, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, y, out_mask, key_mask=out_mask), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = block(x, y, out_mask, key_mask=out_mask)
+    found.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in block.parameters())
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("window", [0, 1, 4, -3])
+def test_window_that_is_refused(window):
+    with pytest.raises(InputError, match=rf"odd number of at least 3 steps, got {window};"):
+        ConvAttention(8, 2, window=window)

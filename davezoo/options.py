@@ -1,0 +1,90 @@
+"""Words of the training commands, before they are parsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from davezoo.errors import InputError
+from davezoo.recipes import find_recipe
+
+# What the model takes from the data, name by name; `class_names` comes from the annotations.
+FROM_DATA = (
+    "class_names",
+    "visual_width",
+    "audio_width",
+    "max_length",
+    "grid",
+    "audio_grid",
+    "resize_to",
+    "modalities",
+    "protocol",
+)
+
+
+def value_of(words: Sequence[str], name: str) -> str | None:
+    """Return the first value of an option that is given as two words or with `=`."""
+    return next((value for option, value in _options(words) if option == name), None)
+
+
+def name_data_files(words: Sequence[str]) -> list[str]:
+    """Return words in which `--data FILE` is a recipe that names this file and nothing else."""
+    renamed = list(words)
+    for index, word in enumerate(words):
+        option, sign, value = word.partition("=")
+        value = value if sign else "".join(words[index + 1 : index + 2])
+        if option != "--data" or not value or value.startswith("{"):  # settings, not a file
+            continue
+        recipe = yaml.safe_dump({"data": value}, allow_unicode=True)
+        if sign:
+            renamed[index] = f"--config={recipe}"
+        else:
+            renamed[index : index + 2] = ["--config", recipe]
+    return renamed
+
+
+def refuse_settings_of_data(words: Sequence[str]) -> None:
+    """Refuse settings of the model that the data's would replace without a word.
+
+    Raises:
+        InputError: naming the option of the data.
+    """
+    for name in _model_settings(words):
+        if name in FROM_DATA:
+            remedy = (
+                "the annotation file names the classes"
+                if name == "class_names"
+                else f"use --data.{name}"
+            )
+            raise InputError(
+                f"Expected `{name}` of the model to come from the data, got it for the model "
+                f"itself; {remedy}."
+            )
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield options and their values."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, sign, value = word.partition("=")
+        yield option, value if sign else following
+
+
+def _model_settings(words: Sequence[str]) -> Iterator[str]:
+    """Yield the names of the settings that options and recipes give to the model."""
+    for option, value in _options(words):
+        named = re.match(r"--model\.(?:init_args\.)?(\w+)", option)
+        if named:
+            yield named[1]
+        path = Path(find_recipe(value)) if option in ("-c", "--config") else None
+        if path is not None and "\n" not in value and path.is_file():
+            try:
+                content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                continue  # the parser says what is wrong
+            model = content.get("model") if isinstance(content, dict) else None
+            settings = model.get("init_args") if isinstance(model, dict) else None
+            yield from settings or ()
