@@ -87,8 +87,8 @@ class Manifest:
         header += ["events", "hours"]
         rows = [header]
         for split in self.splits:
-            faults = [split.missing, split.damaged, split.without_audio]
-            numbers = [split.videos, split.usable, *map(len, faults), split.events]
+            faults = [len(split.missing), len(split.damaged), len(split.without_audio)]
+            numbers = [split.videos, split.usable, *faults, split.events]
             texts = [f"{number:,}" for number in numbers]
             rows.append([split.split, ", ".join(split.stages), *texts, f"{split.hours:.1f}"])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -98,9 +98,9 @@ class Manifest:
             left_out = [f"{n:,} {what}" for what, n in split.left_out.items() if n]
             if left_out:
                 lines.append(f"Left out of training on {split.split}: {', '.join(left_out)}.")
-            for what, faults in (("Missing", split.missing), ("Damaged", split.damaged)):
-                if faults:
-                    lines.append(f"{what} in {split.split}: {_first(list(faults))}.")
+            for what, videos in (("Missing", split.missing), ("Damaged", split.damaged)):
+                if videos:
+                    lines.append(f"{what} in {split.split}: {_first(list(videos))}.")
         if self.stray_files:
             lines.append(
                 f"{len(self.stray_files):,} feature files belong to no video of the annotations: "

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-# A factor is constant when the middle half of the videos lies within this part of the median.
+# A factor is constant when the middle half of the videos spans at most this part of the median.
+# Audio vectors are few in short videos, so that rounding moves their number more.
 _MOST_SPREAD = 0.1
+_MOST_SPREAD_OF_AUDIO = 0.2
 # Frame rates of 24 and 25, or a window more or less, differ by less than this.
 _LEAST_DEVIATION = 0.1
-_FEWEST_VIDEOS = 3
+_FEWEST_VIDEOS = 5
 # Events of videos that end this many times later than the features were not written in seconds.
 _FRAMES_FACTOR = 5
 _VGGISH_HOP = 0.96
@@ -75,7 +77,7 @@ def explain_audio(
     """
     expected_hop = audio.stride / audio.fps
     expected_steps = (visual_seconds * audio.fps - audio.window) / audio.stride + 1
-    ratio = _constant_factor(audio_steps / np.maximum(expected_steps, 1))
+    ratio = _constant_factor(audio_steps / np.maximum(expected_steps, 1), _MOST_SPREAD_OF_AUDIO)
     if ratio is None:
         return ""
     hop = float(np.nanmedian(visual_seconds / audio_steps))
@@ -111,7 +113,7 @@ def explain_durations(
     """
     fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
     seconds = ((steps - 1) * grid.stride + grid.window) / fps
-    ratio = _constant_factor(seconds / durations)
+    ratio = _constant_factor(seconds / durations, _MOST_SPREAD)
     if ratio is None:
         return ""
     diagnosis = (
@@ -159,7 +161,7 @@ def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
 
 
 def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
-    """Say that features seem to be stretched to one length, whatever the video's duration.
+    """Say that features seem to be cut or stretched to one length, whatever the duration.
 
     Args:
         steps: feature vectors of each video; NaN where unknown.
@@ -173,19 +175,19 @@ def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
     if longest < 1.2 * shortest:
         return ""
     return (
-        f"Every video has {steps[0]:g} feature vectors, though the durations differ: features that "
-        "were stretched to one length have no fixed seconds; use features of constant stride and "
-        "`resize_to`."
+        f"every video has {steps[0]:g} feature vectors, though the durations differ. Features that "
+        "were cut lack what follows; those that were stretched to one length lie at wrong seconds: "
+        "use whole ones of constant stride, with `resize_to` if one length is wanted."
     )
 
 
-def _constant_factor(ratios: FloatArray) -> float | None:
+def _constant_factor(ratios: FloatArray, most_spread: float) -> float | None:
     """Return the median ratio if it is far from 1 and about the same in all videos."""
     ratios = ratios[np.isfinite(ratios)]
     if len(ratios) < _FEWEST_VIDEOS:
         return None
     low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    if abs(median - 1) <= _LEAST_DEVIATION or high - low > 2 * _MOST_SPREAD * median:
+    if abs(median - 1) <= _LEAST_DEVIATION or high - low > most_spread * median:
         return None
     return float(median)
 

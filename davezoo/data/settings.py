@@ -1,11 +1,17 @@
-"""Settings of a data set that contradict themselves are refused before any file is read."""
+"""Settings of a data set: those that cannot work are refused before any file is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
 
+from davezoo.data.features import FeatureLayout
 from davezoo.errors import InputError
+from davezoo.structures import FeatureGrid
+
+_Settings = TypeVar("_Settings")
 
 _READ = {"both": ("visual", "audio"), "visual": ("visual",), "audio": ("audio",)}
 
@@ -26,6 +32,23 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             "Expected `video_scores` only with `class_agnostic: true`, got a detector of all "
             "classes, which labels its events itself; set one of the two."
         )
+
+
+def feature_layout(folder: Path, settings: Mapping[str, Any]) -> FeatureLayout:
+    """Return what the feature files are called and hold, from the settings of the same names.
+
+    Args:
+        folder: folder of the feature files.
+        settings: those of `EventDataModule` by name, as plain types.
+    """
+    names = [field.name for field in fields(FeatureLayout) if field.name != "folder"]
+    grids = {name: restore(FeatureGrid, settings[name]) for name in ("grid", "audio_grid")}
+    return FeatureLayout(folder, **{name: settings[name] for name in names} | grids)
+
+
+def restore(kind: type[_Settings], value: Any) -> Any:
+    """Build a dataclass from the plain mapping that a checkpoint holds; pass others through."""
+    return kind(**value) if isinstance(value, Mapping) else value
 
 
 def _check_training(settings: Mapping[str, Any]) -> None:

@@ -36,13 +36,11 @@ class Sources:
     blocked: str | None = None
     video_scores: str | None = None
 
-    def read_annotations(self) -> Annotations:
-        """Read the annotations of all subsets.
+    def check_annotations(self) -> None:
+        """Refuse to go on without annotations.
 
         Raises:
-            InputError: if there are none to read.
-            FileNotFoundError: if a file is absent.
-            AnnotationError: if a file is damaged.
+            InputError: if there are none.
         """
         if self.annotations is None:
             raise InputError(
@@ -50,6 +48,16 @@ class Sources:
                 "classes, got null; name it. Without annotations `davezoo predict --ckpt_path` "
                 "predicts every video whose features are there."
             )
+
+    def read_annotations(self) -> Annotations:
+        """Read the annotations of all subsets.
+
+        Raises:
+            InputError: if there are none.
+            FileNotFoundError: if a file is absent.
+            AnnotationError: if a file is damaged.
+        """
+        self.check_annotations()
         return read_annotations(
             self._find(self.annotations),
             classes=self._find(self.classes),

@@ -1,9 +1,7 @@
-"""The subsets of a data set: each is looked at and checked once, whatever it is used for."""
+"""What the files of one subset are like, and what is refused of them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -170,9 +168,7 @@ class CheckedSplit:
     @property
     def _counts_own_frames(self) -> bool:
         """Whether the steps count frames of each video's own rate."""
-        return self.layout.own_fps and (
-            self._leading == "visual" or self.layout.audio_grid is None
-        )
+        return self.layout.own_fps and (self._leading == "visual" or self.layout.audio_grid is None)
 
     @cached_property
     def _seconds(self) -> FloatArray:
@@ -184,12 +180,17 @@ class CheckedSplit:
     @property
     def _fps(self) -> FloatArray:
         """Own frame rate of each video of `heads`."""
-        return self.annotations.videos.loc[self.heads.index, "fps"].to_numpy(np.float64)
+        return self._column("fps")
 
     @property
     def _annotated_durations(self) -> FloatArray:
         """Seconds of each video of `heads` as annotated; NaN where unknown."""
-        return self.annotations.videos.loc[self.heads.index, "duration"].to_numpy(np.float64)
+        return self._column("duration")
+
+    def _column(self, name: str) -> FloatArray:
+        """Return a column of the table of videos, a row each video of `heads`."""
+        column: FloatArray = self.annotations.videos.loc[self.heads.index, name].to_numpy(float)
+        return column
 
     def _steps_of(self, modality: Modality) -> FloatArray:
         """Feature vectors of each video of `heads`; NaN where there are none."""
@@ -211,63 +212,3 @@ def look_at_split(
     there = annotations.select(annotations.videos.drop(index=list(missing)))
     heads = EventDataset(there, layout, store=store).read_heads()
     return CheckedSplit(name, annotations, layout, missing, heads)
-
-
-def videos_of_files(layout: FeatureLayout, present: set[str], subset: str) -> Annotations:
-    """Return every video that has files, as annotations without events or durations.
-
-    Args:
-        layout: what the feature files are called.
-        present: names of all files.
-        subset: what to call the subset.
-
-    Returns:
-        The videos in alphabetical order; one that lacks some of its files is there, too, and will
-        be missed.
-    """
-    videos = sorted(ids_in_names(layout, present))
-    table = pd.DataFrame(
-        {"subset": subset, "duration": np.nan, "fps": np.nan},
-        index=pd.Index(videos, name="video", dtype="str"),
-    ).astype({"subset": "str"})
-    events = pd.DataFrame(
-        {
-            "video": pd.Series([], dtype="str"),
-            "start": np.empty(0),
-            "end": np.empty(0),
-            "label": np.empty(0, dtype=np.int64),
-        }
-    )
-    return Annotations(table, events, [])
-
-
-def ids_in_names(layout: FeatureLayout, present: set[str]) -> set[str]:
-    """Return the ids that the names of feature files hold.
-
-    `{video}.npy` fits `a_vggish.npy` as well as `{video}_vggish.npy` does: a name is read with the
-    longest pattern that fits it. Ids never lead into another folder.
-    """
-    patterns = sorted(_patterns(layout), key=len, reverse=True)
-    forms = [_form(pattern) for pattern in patterns]
-    fits = (next(filter(None, (f.fullmatch(name) for f in forms)), None) for name in present)
-    return {fit["video"] for fit in fits if fit is not None}
-
-
-def stray_files(layout: FeatureLayout, videos: Iterable[str], present: set[str]) -> list[str]:
-    """Return the files that look like features of videos that are not among those given."""
-    forms = [_form(pattern) for pattern in _patterns(layout)]
-    unused = layout.unused(videos, present)
-    return [name for name in unused if any(form.fullmatch(name) for form in forms)]
-
-
-def _patterns(layout: FeatureLayout) -> list[str]:
-    """Return all file patterns, whichever modalities are read."""
-    return [*layout.visual_files, *layout.audio_files]
-
-
-def _form(pattern: str) -> re.Pattern[str]:
-    """Return what a file's name looks like, whether it is told with a member or without."""
-    file, archive, member = pattern.partition(".npz:")
-    first, *others = map(re.escape, (file + ".npz" if archive else file).split("{video}"))
-    form = first + r"(?P<video>[^/\\]+)" + "(?P=video)".join(others)
-    return re.compile(form + (f"(:{re.escape(member)})?" if archive else ""))
