@@ -16,6 +16,7 @@ from davezoo.errors import InputError
 from davezoo.evaluation.metric import TemporalMeanAveragePrecision
 from davezoo.evaluation.protocols import get_protocol
 from davezoo.nn.detector import Detector
+from davezoo.ops.fusion import label_proposals
 from davezoo.ops.losses import (
     distance_iou_loss,
     generalized_iou_loss,
@@ -30,6 +31,8 @@ from davezoo.structures import Batch, Events, FeatureGrid, Predictions
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
+    from davezoo.annotations.video_scores import VideoScores
+
 _REGRESSION_LOSSES = {
     "diou": distance_iou_loss,
     "giou": generalized_iou_loss,
@@ -37,8 +40,15 @@ _REGRESSION_LOSSES = {
 }
 
 
+_CLASSES_OF_A_VIDEO = 2  # that external scores give to each event, as published
+
+
 class EventLocalizer(EventPredictor):
     """Train, score and use a detector; abstract, a method brings its network.
+
+    A data module may say more than batches: `ground_truth`, `protocol` and `blocked_videos` for the
+    score, `video_lengths`, and `video_scores`, with which a class-agnostic model gives each of its
+    events the best classes of the video.
 
     Args:
         detector: the network.
@@ -53,7 +63,7 @@ class EventLocalizer(EventPredictor):
         initial_normalizer: first value of the running number of positive points that divides the
             losses; a buffer, so that a resumed run goes on with it.
         normalizer_momentum: share that the running number keeps in each step.
-        protocol: evaluation protocol of validation and test.
+        protocol: evaluation protocol of validation and test; that of the data goes before it.
         kwargs: settings of prediction, see `EventPredictor`.
     """
 
@@ -92,6 +102,7 @@ class EventLocalizer(EventPredictor):
         self.protocol = get_protocol(protocol).name  # a wrong name shows before training
         self.register_buffer("loss_normalizer", torch.tensor(float(initial_normalizer)))
         self.metric: TemporalMeanAveragePrecision | None = None
+        self._video_scores: VideoScores | None = None
         self._validates_in_chunks = False
         self._val_is_finite = torch.ones((), dtype=torch.bool)
 
@@ -163,7 +174,7 @@ class EventLocalizer(EventPredictor):
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
         self._val_is_finite = self._val_is_finite & total.isfinite()
         self.log("val/loss", total, batch_size=len(batch.video_ids), sync_dist=True)
-        self._metric.update(batch.video_ids, self.detect(predictions, batch))
+        self._metric.update(batch.video_ids, self._find(predictions, batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
         """Add a batch to the score; return the events of every video, in seconds."""
@@ -173,8 +184,33 @@ class EventLocalizer(EventPredictor):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
         """Return the events of every video of a batch, in seconds."""
-        found = self.detect(self.predictions_of(batch), batch)
+        found = self._find(self.predictions_of(batch), batch)
         return dict(zip(batch.video_ids, found, strict=True))
+
+    def _find(self, predictions: Predictions, batch: Batch) -> list[Events]:
+        """Return the events of every video, in seconds, with labels of `detected_class_names`."""
+        found = self.detect(predictions, batch)
+        if self._video_scores is None:
+            return found
+        classes = [self._video_scores.top(video, _CLASSES_OF_A_VIDEO) for video in batch.video_ids]
+        return [
+            label_proposals(
+                events.segments,
+                torch.zeros(0) if events.scores is None else events.scores,
+                torch.from_numpy(labels),
+                torch.from_numpy(scores),
+                self.nms.max_events,
+            )
+            for events, (labels, scores) in zip(found, classes, strict=True)
+        ]
+
+    @property
+    def detected_class_names(self) -> list[str]:
+        """Name of each label of what `validate`, `test` and `predict` find.
+
+        Those of the model, or those of the external scores that name its events.
+        """
+        return self.class_names if self._video_scores is None else self._video_scores.class_names
 
     @property
     def _metric(self) -> TemporalMeanAveragePrecision:
@@ -185,8 +221,9 @@ class EventLocalizer(EventPredictor):
         return self.metric
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose batches this detector cannot take; say which videos are too long."""
+        """Refuse data that do not fit this model; say how many videos are read in chunks."""
         data: Any = getattr(self.trainer, "datamodule", None)
+        self._video_scores = getattr(data, "video_scores", None)
         if hasattr(data, "length_multiple"):
             self.detector.check_batching(data.length_multiple, data.max_length)
         if self.chunk_length is not None and hasattr(data, "video_lengths"):
@@ -208,8 +245,13 @@ class EventLocalizer(EventPredictor):
                 "pass an EventDataModule to the trainer."
             )
         annotations = data.ground_truth(data.split_of(stage))
-        check_classes(self.class_names, annotations.class_names)
-        self.metric = TemporalMeanAveragePrecision(annotations, self.protocol).to(self.device)
+        check_classes(self.class_names, getattr(data, "class_names", annotations.class_names))
+        check_classes(self.detected_class_names, annotations.class_names)
+        self.metric = TemporalMeanAveragePrecision(
+            annotations,
+            getattr(data, "protocol", self.protocol),
+            blocked=getattr(data, "blocked_videos", ()),
+        ).to(self.device)
 
     def on_validation_epoch_start(self) -> None:
         """Make an empty metric for the validation split."""

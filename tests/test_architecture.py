@@ -35,6 +35,7 @@ ALLOWED = {
     "arrays": {"structures", "ops.padding", "ops.resampling"},
     "predictor": {"arrays", "structures", "ops", "nn.detector"},
     "task": {
+        "annotations.video_scores",
         "predictor",
         "structures",
         "ops",

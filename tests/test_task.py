@@ -1,12 +1,17 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 
 from davezoo import LoCo, UnAV
+from davezoo.annotations import read_annotations
+from davezoo.annotations.video_scores import VideoScores
 from davezoo.structures import Batch, FeatureGrid
 from davezoo.task import EventLocalizer
 
@@ -189,3 +194,80 @@ def test_data_for_a_flatter_pyramid_is_refused() -> None:
     module.trainer = trainer
     with pytest.raises(ValueError, match="coarsest stride 32, got 16"):
         module.setup("fit")
+
+
+def class_agnostic_data(tmp_path: Path) -> SimpleNamespace:
+    """Return data of which a model learns `event`, with a classifier of their videos."""
+    truth = {
+        "a": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [1, 9], "label": "x"}],
+        },
+        "b": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [2, 8], "label": "z"}],
+        },
+        "c": {
+            "subset": "test",
+            "duration": 30.0,
+            "annotations": [{"segment": [3, 7], "label": "y"}],
+        },
+    }
+    (tmp_path / "truth.json").write_text(json.dumps({"database": truth}))
+    annotations = read_annotations(tmp_path / "truth.json")
+    scores = VideoScores(
+        {"a": 0, "b": 1}, np.array([[0.9, 0.1, 0.4], [0.0, 0.5, 0.64]]), annotations.class_names
+    )
+    return SimpleNamespace(
+        length_multiple=32,
+        max_length=64,
+        class_names=["event"],
+        protocol="activitynet13-blocked",
+        blocked_videos=["c"],
+        video_scores=scores,
+        split_of=lambda stage: stage,
+        ground_truth=annotations.split,
+    )
+
+
+def test_external_scores_name_the_events_of_a_class_agnostic_model(tmp_path: Path) -> None:
+    """Each event twice, with the two best classes of its video; none without a score."""
+    small = {"width": 8, "head_width": 8, "max_length": 64, "num_heads": 2}
+    module = UnAV(["event"], 6, 4, score_threshold=0.0, **small).eval()  # type: ignore[arg-type]
+    data = batch([64, 30, 64], [[[0.0, 0.0]]] * 3, [[-1]] * 3)
+    data.video_ids = ["a", "b", "c"]
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.datamodule = class_agnostic_data(tmp_path)  # type: ignore[attr-defined]
+    module.trainer = trainer
+    with torch.no_grad():
+        proposals = module.detect(module.predictions_of(data), data)
+        assert module.predict_step(data, 0)["a"].labels.unique().tolist() == [0]
+        module.setup("test")
+        module.on_test_epoch_start()
+        found = module.test_step(data, 0)
+    assert module.detected_class_names == ["x", "y", "z"]
+    for video, own, best in [("a", proposals[0], [0, 2]), ("b", proposals[1], [2, 1])]:
+        assert len(found[video]) == min(2 * len(own), 100)
+        assert found[video].labels.unique().tolist() == sorted(best)
+        assert found[video].labels[0] == best[0]
+        top = {"a": 0.9, "b": 0.64}[video]
+        torch.testing.assert_close(found[video].scores[0], (top * own.scores[0]).sqrt())
+        torch.testing.assert_close(found[video].segments[0], own.segments[0])
+    assert len(proposals[2]) > 0
+    assert len(found["c"]) == 0
+    metric = module.metric
+    assert metric is not None
+    assert metric.protocol.name == "activitynet13-blocked"
+    assert metric.ground_truth.video_ids == ["a", "b"]
+
+
+def test_a_model_of_all_classes_is_refused_by_class_agnostic_data(tmp_path: Path) -> None:
+    module = model()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.datamodule = class_agnostic_data(tmp_path)  # type: ignore[attr-defined]
+    module.trainer = trainer
+    module.setup("test")
+    with pytest.raises(ValueError, match=r"1 classes \(event, ...\) for a model of 3"):
+        module.on_test_epoch_start()

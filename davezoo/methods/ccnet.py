@@ -42,14 +42,17 @@ class TemporalGate(nn.Module):
         masked: keep padded steps out of the attention. Without it they share in the softmax with
             a value of zero, which damps the gates of short videos, as published from the second
             level on.
+        window: steps around each step that it sees; None for all.
     """
 
-    def __init__(self, width: int, num_heads: int, stride: int, masked: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, stride: int, masked: bool, window: int | None = None
+    ) -> None:
         super().__init__()
         self.masked = masked
         self.norm_x = nn.LayerNorm(width)
         self.norm_y = nn.LayerNorm(width)
-        self.attention = ConvAttention(width, num_heads, stride)
+        self.attention = ConvAttention(width, num_heads, stride, window)
         self.to_gate = zero_bias_linear(width, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -79,6 +82,7 @@ class ConsistentPyramid(CrossModalPyramid):
             stream attends to itself; the paper does not say what it put there.
         gates: gate each stream by the other (TCG).
         masked_gates: keep padding out of the gates on every level, not only on the first.
+        window: steps of a level around each step that it sees; None for all.
     """
 
     def __init__(
@@ -92,12 +96,14 @@ class ConsistentPyramid(CrossModalPyramid):
         interaction: bool,
         gates: bool,
         masked_gates: bool,
+        window: int | None = None,
     ) -> None:
-        super().__init__(streams, width, num_heads, num_levels, drop_path, interaction=interaction)
+        sizes = (streams, width, num_heads, num_levels, drop_path)
+        super().__init__(*sizes, interaction=interaction, window=window)
         self.gates = nn.ModuleDict(  # by the stream that they are computed from
             {
                 name: nn.ModuleList(
-                    TemporalGate(width, num_heads, stride, masked_gates or level == 0)
+                    TemporalGate(width, num_heads, stride, masked_gates or level == 0, window)
                     for level, stride in enumerate(self.strides)
                 )
                 for name in (streams if gates and len(streams) > 1 else [])
@@ -144,6 +150,8 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: channels of each class within it.
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -175,6 +183,7 @@ class CCNetDetector(TwoStreamDetector):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -192,6 +201,7 @@ class CCNetDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            attention_window=attention_window,
             modalities=modalities,
             correspondence=correspondence,
             correspondence_weight=correspondence_weight,
@@ -209,19 +219,22 @@ class CCNetDetector(TwoStreamDetector):
             interaction=cross_modal_interaction,
             gates=temporal_gates,
             masked_gates=masked_gates,
+            window=attention_window,
         )
         fused = self.fused_width
         steps = [max_length // stride for stride in self.strides]
         stretch = None if length_free else steps
         inner = (num_classes, dependency_width)
         c2f = (
-            CoarseToFine(fused, num_heads, stretch, drop_path)
+            CoarseToFine(fused, num_heads, stretch, drop_path, attention_window)
             if coarse_to_fine and num_levels > 1
             else None
         )
-        f2c = FineToCoarse(fused, num_levels, drop_path) if fine_to_coarse else None
+        f2c = (
+            FineToCoarse(fused, num_levels, drop_path, attention_window) if fine_to_coarse else None
+        )
         branch = ChannelBranch(fused, *inner, steps, drop_path) if channel_branch else None
-        relate = DependencyBlock(fused, *inner, drop_path) if dependency else None
+        relate = DependencyBlock(fused, *inner, drop_path, attention_window) if dependency else None
         first, last = (f2c, c2f) if fine_to_coarse_first else (c2f, f2c)
         self.neck = GranularityNeck(first, branch if dependency else None, relate, last)
         self.heads = DetectionHeads(
@@ -269,6 +282,8 @@ class CCNet(EventLocalizer):
         channel_branch: add the published channel branch within the dependency block.
         length_free: interpolate over time instead of learning weights of a fixed length; needs
             `masked_gates` and no `channel_branch`.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -301,6 +316,7 @@ class CCNet(EventLocalizer):
         dependency_width: int = 128,
         channel_branch: bool = True,
         length_free: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -329,6 +345,7 @@ class CCNet(EventLocalizer):
             dependency_width=dependency_width,
             channel_branch=channel_branch,
             length_free=length_free,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,

@@ -62,6 +62,9 @@ class DELDetector(Detector):
         category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps. The
+            alignment and the guides of the aggregation see all steps even then.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -91,6 +94,7 @@ class DELDetector(Detector):
         category_weight: float = 0.001,
         objective: ContrastRule = "published",
         published_token_grid: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -121,10 +125,11 @@ class DELDetector(Detector):
         # What no loss trains is frozen: training in several processes refuses it otherwise.
         self.scores.requires_grad_("score" in self.token_losses.weights)
         self.categories.requires_grad_("category" in self.token_losses.weights)
-        self._build_encoder(width, num_heads, num_unimodal_blocks, drop_path)
+        self._build_encoder(width, num_heads, num_unimodal_blocks, drop_path, attention_window)
         steps = None if length_free else max_length
         self.pyramid = StridedPyramid(width, len(strides), masked=length_free)
-        self.neck = PathAggregation(width, len(strides), steps) if path_aggregation else None
+        sizes = (width, len(strides), steps)
+        self.neck = PathAggregation(*sizes, attention_window) if path_aggregation else None
         self.heads = DetectionHeads(
             width * len(self.streams),
             head_width,
@@ -150,7 +155,9 @@ class DELDetector(Detector):
             {name: trunc_normal_linear(width, self.num_classes) for name in self.streams}
         )
 
-    def _build_encoder(self, width: int, num_heads: int, num_blocks: int, drop_path: float) -> None:
+    def _build_encoder(
+        self, width: int, num_heads: int, num_blocks: int, drop_path: float, window: int | None
+    ) -> None:
         self.encoder = TwoStreamEncoder(
             dict.fromkeys(self.streams, width),
             width,
@@ -160,6 +167,7 @@ class DELDetector(Detector):
             length_multiple=self.strides[-1],
             drop_path=drop_path,
             activation=F.gelu,
+            window=window,
         )
 
     def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
@@ -233,6 +241,9 @@ class DEL(EventLocalizer):
         category_weight: weight of the loss of the classes of steps, likewise; published 0.
         objective: rule by which steps are chosen and contrasted, that of the code or of the paper.
         published_token_grid: mark the steps of events on the published, shrunken time axis.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps. The
+            alignment and the guides of the aggregation see all steps even then.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -263,6 +274,7 @@ class DEL(EventLocalizer):
         category_weight: float = 0.001,
         objective: ContrastRule = "published",
         published_token_grid: bool = False,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -289,6 +301,7 @@ class DEL(EventLocalizer):
             category_weight=category_weight,
             objective=objective,
             published_token_grid=published_token_grid,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,

@@ -40,6 +40,8 @@ class UnAVDetector(TwoStreamDetector):
             number of levels, each coarser by two.
         dependency: apply the dependency block.
         dependency_width: channels of each class within it.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -63,6 +65,7 @@ class UnAVDetector(TwoStreamDetector):
         regression_ranges: Sequence[tuple[float, float]] = REGRESSION_RANGES,
         dependency: bool = True,
         dependency_width: int = 128,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: Sequence[int] = (),
@@ -80,16 +83,18 @@ class UnAVDetector(TwoStreamDetector):
             num_unimodal_blocks=num_unimodal_blocks,
             regression_ranges=regression_ranges,
             drop_path=drop_path,
+            attention_window=attention_window,
             modalities=modalities,
             correspondence=correspondence,
             correspondence_weight=correspondence_weight,
         )
         num_levels = len(self.strides)
-        self.pyramid = CrossModalPyramid(self.streams, width, num_heads, num_levels, drop_path)
+        self.pyramid = CrossModalPyramid(
+            self.streams, width, num_heads, num_levels, drop_path, window=attention_window
+        )
+        inner = (num_classes, dependency_width, drop_path)
         self.neck = (
-            DependencyBlock(self.fused_width, num_classes, dependency_width, drop_path)
-            if dependency
-            else None
+            DependencyBlock(self.fused_width, *inner, attention_window) if dependency else None
         )
         self.heads = DetectionHeads(
             self.fused_width,
@@ -118,6 +123,8 @@ class UnAV(EventLocalizer):
             steps; their number is the number of levels.
         dependency: apply the dependency block.
         dependency_width: channels of each class within it.
+        attention_window: steps around each step that attention sees, odd, at every level of its own
+            (ActionFormer: 19 on THUMOS14, 9 on EPIC-Kitchens-100); null for all steps.
         drop_path: rate of stochastic depth while training.
         prior: probability that the classifier starts from.
         absent_classes: class indices without any annotation.
@@ -142,6 +149,7 @@ class UnAV(EventLocalizer):
         regression_ranges: list[tuple[float, float]] = list(REGRESSION_RANGES),  # noqa: B006 - never changed
         dependency: bool = True,
         dependency_width: int = 128,
+        attention_window: int | None = None,
         drop_path: float = 0.1,
         prior: float = 0.01,
         absent_classes: list[int] = [],  # noqa: B006 - never changed
@@ -162,6 +170,7 @@ class UnAV(EventLocalizer):
             regression_ranges=regression_ranges,
             dependency=dependency,
             dependency_width=dependency_width,
+            attention_window=attention_window,
             drop_path=drop_path,
             prior=prior,
             absent_classes=absent_classes,

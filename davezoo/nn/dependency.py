@@ -34,10 +34,16 @@ class DependencyBlock(nn.Module):
         num_classes: classes.
         inner_width: channels of each class.
         drop_path: rate of stochastic depth while training.
+        window: steps around each step that the temporal branch sees; None for all of its level.
     """
 
     def __init__(
-        self, width: int, num_classes: int, inner_width: int = 128, drop_path: float = 0.0
+        self,
+        width: int,
+        num_classes: int,
+        inner_width: int = 128,
+        drop_path: float = 0.0,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -45,8 +51,8 @@ class DependencyBlock(nn.Module):
         self.expand = TemporalConv(width, num_classes * inner_width)
         self.squeeze = TemporalConv(num_classes * inner_width, width)
         self.temporal, self.cooccurrence = (
-            ConvAttentionBlock(inner_width, num_heads=1, mlp_ratio=1, drop_path=drop_path)
-            for _ in range(2)
+            ConvAttentionBlock(inner_width, 1, mlp_ratio=1, drop_path=drop_path, window=steps)
+            for steps in (window, None)
         )
 
     def forward(

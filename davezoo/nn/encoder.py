@@ -21,6 +21,7 @@ class StreamEncoder(nn.Module):
         num_blocks: self-attention blocks.
         drop_path: rate of stochastic depth while training.
         activation: behind the norms of the embedding.
+        window: steps around each step that it sees; None for all.
     """
 
     def __init__(
@@ -31,13 +32,15 @@ class StreamEncoder(nn.Module):
         num_blocks: int,
         drop_path: float,
         activation: Callable[[Tensor], Tensor] = F.relu,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.activation = activation
         self.convs = nn.ModuleList([TemporalConv(in_width, width), TemporalConv(width, width)])
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.blocks = nn.ModuleList(
-            ConvAttentionBlock(width, num_heads, drop_path=drop_path) for _ in range(num_blocks)
+            ConvAttentionBlock(width, num_heads, drop_path=drop_path, window=window)
+            for _ in range(num_blocks)
         )
 
     def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
@@ -63,6 +66,7 @@ class TwoStreamEncoder(nn.Module):
         length_multiple: videos are padded to a multiple of this many steps.
         drop_path: rate of stochastic depth while training.
         activation: behind the norms of the embeddings.
+        window: steps around each step that it sees; None for all.
     """
 
     def __init__(
@@ -76,12 +80,15 @@ class TwoStreamEncoder(nn.Module):
         length_multiple: int,
         drop_path: float,
         activation: Callable[[Tensor], Tensor] = F.relu,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.positions = SinusoidalPositions(width, max_length, length_multiple)
         self.streams = nn.ModuleDict(
             {
-                name: StreamEncoder(in_width, width, num_heads, num_blocks, drop_path, activation)
+                name: StreamEncoder(
+                    in_width, width, num_heads, num_blocks, drop_path, activation, window
+                )
                 for name, in_width in widths.items()
             }
         )

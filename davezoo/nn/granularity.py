@@ -28,10 +28,16 @@ class CoarseToFine(nn.Module):
         num_heads: attention heads.
         lengths: steps of each level, fixed in the weights; None to stretch by interpolation.
         drop_path: rate of stochastic depth while training.
+        window: steps around each step that it sees; None for all of its level.
     """
 
     def __init__(
-        self, width: int, num_heads: int, lengths: Sequence[int] | None, drop_path: float
+        self,
+        width: int,
+        num_heads: int,
+        lengths: Sequence[int] | None,
+        drop_path: float,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.length_free = lengths is None
@@ -39,7 +45,7 @@ class CoarseToFine(nn.Module):
         self.linears = nn.ModuleList(
             zero_bias_linear(coarse, fine) for fine, coarse in pairwise(steps)
         )
-        self.block = ConvAttentionBlock(width, num_heads, drop_path=drop_path)
+        self.block = ConvAttentionBlock(width, num_heads, drop_path=drop_path, window=window)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
         """Return levels (B, T_l, C) from levels (B, T_l, C) and masks (B, T_l), finest first."""
@@ -69,12 +75,16 @@ class FineToCoarse(nn.Module):
         width: channels of the fused pyramid.
         num_levels: levels.
         drop_path: rate of stochastic depth while training.
+        window: steps around each step that it sees; None for all of its level.
     """
 
-    def __init__(self, width: int, num_levels: int, drop_path: float) -> None:
+    def __init__(
+        self, width: int, num_levels: int, drop_path: float, window: int | None = None
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            ConvAttentionBlock(width, 1, drop_path=drop_path) for _ in range(num_levels - 1)
+            ConvAttentionBlock(width, 1, drop_path=drop_path, window=window)
+            for _ in range(num_levels - 1)
         )
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:

@@ -7,11 +7,15 @@ number of steps of each level. One product over all points replaces a small conv
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself uses
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+# Rows at a time of what looks at all steps; the usual 224 and 256 steps are one block.
+BLOCK_ROWS = 320
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
@@ -22,6 +26,34 @@ def without_autocast(x: Tensor) -> torch.autocast:
     device = x.device.type
     known = device if torch.amp.is_autocast_available(device) else "cpu"
     return torch.autocast(known, enabled=False)
+
+
+def in_blocks(rows_of: Callable[[slice], Tensor], num_rows: int) -> Tensor:
+    """Compute a tensor block by block of its rows, so that what each block needs is held alone.
+
+    A row that looks at all steps needs a number for each of them. Kept for all rows at once, memory
+    would grow with the square of the number of steps; the backward pass computes each block again.
+
+    Args:
+        rows_of: returns the given rows, (..., rows, C).
+        num_rows: rows in all.
+
+    Returns:
+        All rows, (..., `num_rows`, C).
+    """
+    starts = range(0, num_rows, BLOCK_ROWS)
+    if len(starts) == 1:
+        return rows_of(slice(0, num_rows))
+    blocks = [
+        checkpoint(
+            rows_of,
+            slice(start, min(start + BLOCK_ROWS, num_rows)),
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing is drawn
+        )
+        for start in starts
+    ]
+    return torch.cat(blocks, dim=-2)
 
 
 def zero_bias_linear(in_width: int, out_width: int) -> nn.Linear:

@@ -115,17 +115,25 @@ class GuidedFusion(nn.Module):
         width: channels.
         num_gate_heads: heads of the gate.
         steps: length of the guide in the weights, or None; see `MaxSigmoidGate`.
+        window: steps around each step that the attentions see; None for all.
         num_heads: heads of the attentions.
     """
 
     def __init__(
-        self, width: int, num_gate_heads: int, steps: int | None, num_heads: int = 4
+        self,
+        width: int,
+        num_gate_heads: int,
+        steps: int | None,
+        window: int | None = None,
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
         half = width // 2
         self.split = zero_bias_linear(2 * width, width)
         self.gate = MaxSigmoidGate(half, width, num_gate_heads, steps)
-        self.attentions = nn.ModuleList(ConvAttention(half, num_heads) for _ in range(3))
+        self.attentions = nn.ModuleList(
+            ConvAttention(half, num_heads, window=window) for _ in range(3)
+        )
         self.merge = zero_bias_linear(6 * half, width)
 
     def forward(self, x: Tensor, mask: Tensor, guide: Tensor, guide_mask: Tensor) -> Tensor:
@@ -212,14 +220,17 @@ class PathAggregation(nn.Module):
         steps: length of every guide, which the published gates and the published pooling bake into
             the weights; None for the forms that take any length, with the mask of each level in
             place of the coarser one doubled.
+        window: steps of a level around each step that the attentions of a fusion see; None for all.
     """
 
-    def __init__(self, width: int, num_levels: int, steps: int | None) -> None:
+    def __init__(
+        self, width: int, num_levels: int, steps: int | None, window: int | None = None
+    ) -> None:
         super().__init__()
         self.true_masks = steps is None
         num_fusions = num_levels - 1
         self.top_down, self.bottom_up = (
-            nn.ModuleList(GuidedFusion(width, heads, steps) for heads in gate_heads)
+            nn.ModuleList(GuidedFusion(width, heads, steps, window) for heads in gate_heads)
             for gate_heads in ([8, *[4] * num_fusions][:num_fusions], [8] * num_fusions)
         )
         self.update = GuideUpdate(width, num_levels, steps) if num_fusions else None

@@ -29,7 +29,8 @@ class CrossModalPyramid(nn.Module):
         num_levels: levels, the one at full resolution included.
         drop_path: rate of stochastic depth while training.
         interaction: let the query of each stream come from the other one; else each asks itself.
-        attention: makes the attention of a level from its stride, in place of one to all steps.
+        window: steps of a level around each step that it sees; None for all.
+        attention: makes the attention of a level from its stride, in place of that.
 
     Reference:
         Geng et al., UnAV, CVPR 2023, section 4.2 (cross-modal pyramid).
@@ -44,6 +45,7 @@ class CrossModalPyramid(nn.Module):
         drop_path: float,
         *,
         interaction: bool = True,
+        window: int | None = None,
         attention: Callable[[int], ConvAttention] | None = None,
     ) -> None:
         super().__init__()
@@ -57,6 +59,7 @@ class CrossModalPyramid(nn.Module):
                         num_heads,
                         stride=stride,
                         drop_path=drop_path,
+                        window=window,
                         attention=None if attention is None else attention(stride),
                     )
                     for stride in self.strides

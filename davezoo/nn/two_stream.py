@@ -40,6 +40,7 @@ class TwoStreamDetector(Detector):
         regression_ranges: range of distances of each level, in grid steps; their number is the
             number of levels, each coarser by two.
         drop_path: rate of stochastic depth while training.
+        attention_window: steps around each step that the encoder sees; None for all.
         modalities: which of the two to read; a stream without another one asks itself.
         correspondence: target of the loss that draws the encoded modalities together (LoCo's LCC);
             `none`, or one modality, builds nothing.
@@ -62,6 +63,7 @@ class TwoStreamDetector(Detector):
         num_unimodal_blocks: int,
         regression_ranges: Sequence[tuple[float, float]],
         drop_path: float,
+        attention_window: int | None,
         modalities: Modalities,
         correspondence: Correspondence = "none",
         correspondence_weight: float = 0.1,
@@ -91,6 +93,7 @@ class TwoStreamDetector(Detector):
             max_length=max_length,
             length_multiple=strides[-1],
             drop_path=drop_path,
+            window=attention_window,
         )
         self.correspondence: CorrespondenceCorrection | None = None
         if correspondence != "none" and len(self.streams) == 2:

@@ -55,3 +55,17 @@ def test_extra_features_are_added_by_class(block):
     changed = block(x, mask, LENGTHS, something)
     torch.testing.assert_close(changed[:, :8], plain[:, :8])
     assert not torch.allclose(changed[:, 8:], plain[:, 8:])
+
+
+def test_window_of_the_temporal_branch(block):
+    """Wide enough it changes nothing; a narrow one cuts off steps, not classes."""
+    x, mask = inputs([8, 3])
+    wide, narrow = (DependencyBlock(6, 3, 4, window=window).double() for window in (15, 3))
+    for other in (wide, narrow):
+        other.load_state_dict(block.state_dict())
+    torch.testing.assert_close(wide(x, mask, LENGTHS), block(x, mask, LENGTHS))
+    changed = x.clone()
+    changed[0, 0] += 1
+    differs = (narrow(x, mask, LENGTHS) - narrow(changed, mask, LENGTHS)).abs().sum(-1)[0] > 1e-9
+    # One step each: expansion, depthwise convolution, window, squeeze.
+    assert differs.nonzero().flatten().tolist() == [0, 1, 2, 3, 4]

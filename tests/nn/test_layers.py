@@ -12,6 +12,7 @@ from davezoo.nn.layers import (
     ScaledResidual,
     SinusoidalPositions,
     TemporalConv,
+    in_blocks,
     without_autocast,
     zero_bias_linear,
 )
@@ -215,3 +216,45 @@ def test_positions_of_a_video_do_not_depend_on_its_batch(longest):
 
 def test_positions_are_no_weights():
     assert SinusoidalPositions(8, 16, 4).state_dict() == {}
+
+
+# In blocks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_rows", [1, 320, 321, 1000])
+def test_blocks_of_rows_give_the_whole(num_rows):
+    """Value and gradient; in no block are there more rows than are held at a time."""
+    torch.manual_seed(0)
+    query, key = (torch.randn(2, num_rows, 3, dtype=torch.float64) for _ in range(2))
+    results = []
+    for compute in (in_blocks, lambda rows_of, count: rows_of(slice(0, count))):
+        q, k = (x.clone().requires_grad_() for x in (query, key))
+        sizes = []
+
+        def rows_of(rows, q=q, k=k, sizes=sizes):
+            logits = q[:, rows] @ k.mT
+            sizes.append(logits.shape[1])
+            return logits.softmax(-1) @ k
+
+        out = compute(rows_of, num_rows)
+        out.square().sum().backward()
+        results.append((out, q.grad, k.grad))
+    torch.testing.assert_close(*results)
+    found = []
+    in_blocks(lambda rows: found.append(rows) or query[:, rows], num_rows)
+    assert [rows.start for rows in found] == [0, *(rows.stop for rows in found[:-1])]
+    assert max(rows.stop - rows.start for rows in found) <= 320
+
+
+def test_backward_of_blocks_keeps_no_square():
+    """What autograd saves grows with the rows, not with their square."""
+    saved = []
+
+    def pack(x):
+        saved.append(x.numel())
+        return x
+
+    x = torch.randn(1, 2000, 2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda y: y):
+        in_blocks(lambda rows: (x[:, rows] @ x.mT).softmax(-1) @ x, 2000)
+    assert sum(saved) < 2000 * 20
