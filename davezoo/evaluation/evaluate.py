@@ -16,7 +16,8 @@ from davezoo.evaluation.scoring import score
 
 if TYPE_CHECKING:
     from davezoo.annotations import Annotations
-    from davezoo.evaluation.predictions import EpicLabels, PredictionTable
+    from davezoo.annotations.classes import Labels
+    from davezoo.evaluation.predictions import PredictionTable
 
 __all__ = ["evaluate", "score"]
 
@@ -29,9 +30,9 @@ def evaluate(
     output: Path | None = None,
     per_class: bool = False,
     blocked: Path | None = None,
-    classes: Path | None = None,
-    video_info: Path | None = None,
-    labels: EpicLabels | None = None,
+    classes: list[Path] | Path | None = None,
+    video_info: list[Path] | Path | None = None,
+    labels: Labels | None = None,
 ) -> None:
     """Score a file of detections and print the table.
 
@@ -47,8 +48,9 @@ def evaluate(
         output: JSON file for the result, with the values of every class.
         per_class: also print a table of the classes.
         blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
-        classes: file with the names of the classes in order, for csv annotations.
-        video_info: csv of durations and frame rates; adds the videos without events.
+        classes: file with the names of the classes in order; two for epic100-action, [verbs,
+            nouns].
+        video_info: table of durations and frame rates, or several; adds the videos without events.
         labels: what is read of events and detections of EPIC-Kitchens; by default what the protocol
             scores.
     """
@@ -76,9 +78,9 @@ def read_both(
     rules: Protocol,
     split: str | None,
     *,
-    classes: Path | None,
-    video_info: Path | None,
-    labels: EpicLabels | None,
+    classes: list[Path] | Path | None,
+    video_info: list[Path] | Path | None,
+    labels: Labels | None,
 ) -> tuple[Annotations, PredictionTable]:
     """Read the annotations of a split and a file of detections for it.
 
@@ -87,8 +89,8 @@ def read_both(
         annotations: annotation file of the data set.
         rules: the protocol that is to score them.
         split: name of a subset; None to choose.
-        classes: file with the names of the classes.
-        video_info: csv of durations and frame rates.
+        classes: file with the names of the classes, or two.
+        video_info: table of durations and frame rates, or several.
         labels: what is read of events and detections of EPIC-Kitchens; None for what `rules` score.
 
     Raises:

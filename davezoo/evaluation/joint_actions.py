@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from davezoo.annotations.classes import read_class_list
 from davezoo.evaluation.average_precision import temporal_iou
 from davezoo.evaluation.predictions import PredictionError, read_predictions
 from davezoo.evaluation.results import printable
 from davezoo.json_files import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -65,6 +69,7 @@ def join_epic(
     output: Path,
     min_tiou: float = 0.5,
     max_events: int = 2000,
+    classes: list[Path] | None = None,
 ) -> None:
     """Pair the detections of a verb and a noun model into detected actions of EPIC-Kitchens-100.
 
@@ -78,13 +83,21 @@ def join_epic(
         output: the file to write, in the layout of the EPIC-Kitchens-100 detection challenge.
         min_tiou: temporal IoU that a verb and a noun must have.
         max_events: pairs to keep in each video, best first.
+        classes: tables of the verb and of the noun classes, [verbs, nouns]; with them class indices
+            are written instead of names, as the challenge asks.
     """
+    if classes is not None and len(classes) != 2:
+        raise PredictionError(
+            f"Expected `classes` to be two files, of verbs and of nouns, got {len(classes)}; give "
+            "both or none."
+        )
     if not 0 < min_tiou <= 1 or max_events < 1:
         raise PredictionError(
             "Expected `min_tiou` to be above 0 and at most 1 and `max_events` to be 1 or more, got "
             f"{min_tiou} and {max_events}; leave them out for 0.5 and 2000."
         )
-    found = _videos(verbs, "verb"), _videos(nouns, "noun")
+    verb_names, noun_names = classes or (None, None)
+    found = _videos(verbs, "verb", verb_names), _videos(nouns, "noun", noun_names)
     _check_labels(verbs, nouns, *found)
     results: dict[str, list[dict[str, Any]]] = {}
     num_pairs = 0
@@ -147,8 +160,8 @@ def pair_detections(verbs: Detected, nouns: Detected, min_tiou: float) -> Pairs:
     return Pairs(verb[best], noun[best], segments[best], scores[best])
 
 
-def _videos(path: Path, kind: Literal["verb", "noun"]) -> dict[str, Detected]:
-    """Read the detections of each video."""
+def _videos(path: Path, kind: Literal["verb", "noun"], classes: Path | None) -> dict[str, Detected]:
+    """Read the detections of each video, with class indices where the list of classes is given."""
     table = read_predictions(path, kind)
     if not np.all((table.scores >= 0) & (table.scores <= 1)):
         bad = int(np.argmin((table.scores >= 0) & (table.scores <= 1)))
@@ -158,6 +171,8 @@ def _videos(path: Path, kind: Literal["verb", "noun"]) -> dict[str, Detected]:
             "and nouns can be multiplied."
         )
     names = np.array(table.class_names, dtype=object)
+    if classes is not None:
+        names[:] = _indices(path, table.class_names, classes)
     bounds = np.searchsorted(table.videos, np.arange(len(table.video_ids) + 1))
     return {
         video: Detected(table.segments[rows], table.scores[rows], names[table.labels[rows]])
@@ -166,6 +181,19 @@ def _videos(path: Path, kind: Literal["verb", "noun"]) -> dict[str, Detected]:
             for index, video in enumerate(table.video_ids)
         )
     }
+
+
+def _indices(path: Path, names: Sequence[str | int], classes: Path) -> list[int]:
+    """Return the class index of each name; indices stay."""
+    index_of: dict[str | int, int] = {name: i for i, name in enumerate(read_class_list(classes))}
+    index_of |= {index: index for index in list(index_of.values())}
+    unknown = [name for name in names if name not in index_of]
+    if unknown:
+        raise PredictionError(
+            f"Expected the labels in {path} to be classes of {classes}, got {shorten(unknown)}; "
+            "give the table of the classes that the model learned."
+        )
+    return [index_of[name] for name in names]
 
 
 def _check_labels(
@@ -181,7 +209,7 @@ def _check_labels(
     if len(kinds) > 1:
         raise PredictionError(
             f"Expected {verbs} and {nouns} to label all detections with names or all with class "
-            "indices, got both; write both files with the same annotations."
+            "indices, got both; give `classes`, which makes all of them indices."
         )
 
 

@@ -16,12 +16,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shorten
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from davezoo.annotations.classes import NUM_NOUNS, Labels
 from davezoo.errors import InputError
 from davezoo.json_files import read_json, write_json
 
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 
     from davezoo.evaluation.average_precision import Array
     from davezoo.structures import Events
-
-
-# An action of EPIC-Kitchens-100 is a verb and a noun; its class index is verb * 300 + noun.
-NUM_EPIC_NOUNS = 300
-
-EpicLabels = Literal["verb", "noun", "action"]
 
 
 class PredictionError(InputError):
@@ -152,7 +147,7 @@ def first_bad_row(segments: Array, scores: Array) -> int | None:
     return None if bool(xp.all(good)) else int(xp.argmin(xp.astype(good, xp.int64)))
 
 
-def read_predictions(path: Path, labels: EpicLabels | None = None) -> PredictionTable:
+def read_predictions(path: Path, labels: Labels | None = None) -> PredictionTable:
     """Read a file of detections, gzipped or not.
 
     Args:
@@ -221,9 +216,7 @@ def write_predictions(
     write_json(Path(path), content)
 
 
-def _tabulate(
-    results: dict[str, Any], version: str, kind: EpicLabels | None
-) -> PredictionTable | None:
+def _tabulate(results: dict[str, Any], version: str, kind: Labels | None) -> PredictionTable | None:
     """Return the table, or None or an error of any kind where an entry is not a detection."""
     if {type(entries) for entries in results.values()} - {list}:
         return None
@@ -256,7 +249,7 @@ def _tabulate(
     )
 
 
-def _epic_label(entry: dict[str, Any], kind: EpicLabels) -> Any:
+def _epic_label(entry: dict[str, Any], kind: Labels) -> Any:
     """Return the verb, noun or action of a detection, or its one label where it has neither.
 
     Returns:
@@ -267,12 +260,12 @@ def _epic_label(entry: dict[str, Any], kind: EpicLabels) -> Any:
     if kind != "action":
         return entry.get(kind)
     verb, noun = entry.get("verb"), entry.get("noun")
-    if type(verb) is int and type(noun) is int and 0 <= noun < NUM_EPIC_NOUNS and verb >= 0:
-        return verb * NUM_EPIC_NOUNS + noun
+    if type(verb) is int and type(noun) is int and 0 <= noun < NUM_NOUNS and verb >= 0:
+        return verb * NUM_NOUNS + noun
     return f"{verb} {noun}" if isinstance(verb, str) and isinstance(noun, str) else None
 
 
-def _raise_first_fault(path: Path, results: dict[str, Any], labels: EpicLabels | None) -> None:
+def _raise_first_fault(path: Path, results: dict[str, Any], labels: Labels | None) -> None:
     """Raise the error of the first entry that is not a detection."""
     for video, listed in results.items():
         if not isinstance(listed, list):
@@ -284,7 +277,7 @@ def _raise_first_fault(path: Path, results: dict[str, Any], labels: EpicLabels |
             _check_entry(f"detection {index} of video {video!r} in {path}", entry, labels)
 
 
-def _check_entry(place: str, entry: Any, labels: EpicLabels | None) -> None:
+def _check_entry(place: str, entry: Any, labels: Labels | None) -> None:
     """Refuse an entry that is not a detection."""
     remedy = 'write {"segment": [start, end], "label": name, "score": number}'
     if not isinstance(entry, dict):
@@ -299,7 +292,7 @@ def _check_entry(place: str, entry: Any, labels: EpicLabels | None) -> None:
         got = f"verb {shorten(entry.get('verb'))}, noun {shorten(entry.get('noun'))}"
         raise PredictionError(
             f"Expected the {labels} of {place} to be a name or a class index (of the noun, below "
-            f"{NUM_EPIC_NOUNS}), got {got}; write both as names or both as indices."
+            f"{NUM_NOUNS}), got {got}; write both as names or both as indices."
         )
     if type(label) not in (int, str):
         raise PredictionError(

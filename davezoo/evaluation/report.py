@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from davezoo.annotations import Annotations
-    from davezoo.evaluation.predictions import EpicLabels, PredictionTable
+    from davezoo.annotations.classes import Labels
+    from davezoo.evaluation.predictions import PredictionTable
     from davezoo.evaluation.results import ClassResult, EvaluationResult
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -51,9 +52,9 @@ def report(
     output: Path = Path("report.html"),
     max_videos: int = 30,
     blocked: Path | None = None,
-    classes: Path | None = None,
-    video_info: Path | None = None,
-    labels: EpicLabels | None = None,
+    classes: list[Path] | Path | None = None,
+    video_info: list[Path] | Path | None = None,
+    labels: Labels | None = None,
 ) -> None:
     """Score a file of detections and write the HTML report: scores, classes, videos over time.
 
@@ -69,8 +70,9 @@ def report(
         output: the HTML file to write.
         max_videos: how many videos are drawn over time.
         blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
-        classes: file with the names of the classes in order, for csv annotations.
-        video_info: csv of durations and frame rates; adds the videos without events.
+        classes: file with the names of the classes in order; two for epic100-action, [verbs,
+            nouns].
+        video_info: table of durations and frame rates, or several; adds the videos without events.
         labels: what is read of events and detections of EPIC-Kitchens; by default what the protocol
             scores.
     """

@@ -159,7 +159,8 @@ def assemble_result(
     ]
     scored = counts.scored_videos
     annotated = {*ground_truth.video_ids, *ground_truth.blocked_ids}
-    is_default_split = ground_truth.split.lower() == rules.default_split
+    # An unnamed split was given as the one to score.
+    is_default_split = ground_truth.split.lower() in ("", rules.default_split)
     return EvaluationResult(
         protocol=rules.to_dict(),
         split=ground_truth.split,

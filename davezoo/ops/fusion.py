@@ -20,7 +20,7 @@ def label_proposals(
     scores: Tensor,
     video_labels: Tensor,
     video_scores: Tensor,
-    max_events: int,
+    max_proposals: int,
 ) -> Events:
     """Give every proposal of a video each of the video's classes.
 
@@ -31,7 +31,7 @@ def label_proposals(
         scores: confidence of each, (N,), at least 0.
         video_labels: class indices that the video may have, (k,), int64.
         video_scores: how sure the classifier is of each, (k,), at least 0.
-        max_events: events to keep, best first; N proposals make N * k of them.
+        max_proposals: proposals to label, best first; each becomes k events.
 
     Returns:
         Events in the unit of `segments`, highest score first; equal scores in the order of the
@@ -40,14 +40,13 @@ def label_proposals(
     Example:
         >>> found = label_proposals(
         ...     torch.tensor([[0.0, 4.0]]), torch.tensor([0.25]),
-        ...     torch.tensor([7, 3]), torch.tensor([0.64, 0.16]), max_events=2)
+        ...     torch.tensor([7, 3]), torch.tensor([0.64, 0.16]), max_proposals=200)
         >>> found.labels.tolist(), found.scores.tolist()
         ([7, 3], [0.4000000059604645, 0.20000000298023224])
     """
-    num_proposals, num_classes = len(segments), len(video_labels)
-    fused = (video_scores.to(scores)[:, None] * scores[None, :]).sqrt().flatten()
-    best = torch.argsort(fused, descending=True, stable=True)[:max_events]
-    labels = video_labels.to(scores.device)[:, None].expand(num_classes, num_proposals).flatten()
-    return Events(
-        segments=segments[best % max(num_proposals, 1)], labels=labels[best], scores=fused[best]
-    )
+    labelled = torch.argsort(scores, descending=True, stable=True)[:max_proposals].sort().values
+    fused = (video_scores.to(scores)[:, None] * scores[labelled]).sqrt().flatten()
+    proposals = labelled.repeat(len(video_labels))
+    labels = video_labels.to(scores.device).repeat_interleave(len(labelled))
+    order = torch.argsort(fused, descending=True, stable=True)
+    return Events(segments[proposals[order]], labels[order], fused[order])

@@ -42,19 +42,31 @@ def make_predictions(detections, videos=None, class_names=("a", "b", "c")):
     )
 
 
-def read_case(case, label_of=None):
-    """Return annotations of the case's subset and detections; classes are named by `label_of`."""
-    label_of = label_of or (lambda entry: entry["label"])
+def as_predictions(annotations):
+    """Annotated events as detections of one and the same score."""
+    events, videos = annotations.events, annotations.videos.index
+    return PredictionTable(
+        video_ids=list(videos),
+        class_names=annotations.class_names,
+        videos=videos.get_indexer(events["video"]),
+        labels=events["label"].to_numpy(),
+        segments=events[["start", "end"]].to_numpy(),
+        scores=np.ones(len(events)),
+    )
+
+
+def read_case(case):
+    """Return annotations of the case's subset and detections."""
     database = case["ground_truth"]["database"]
     subset = case.get("subset", "test").lower()
     chosen = {v: entry for v, entry in database.items() if entry["subset"].lower() == subset}
     results = case["detections"]["results"]
     annotated = [(v, a) for v, entry in chosen.items() for a in entry["annotations"]]
     detected = [(v, d) for v, listed in results.items() for d in listed]
-    names = list(dict.fromkeys(label_of(x) for _, x in annotated + detected))
+    names = list(dict.fromkeys(x["label"] for _, x in annotated + detected))
     number = {name: index for index, name in enumerate(names)}
-    events = [(v, number[label_of(a)], a["segment"]) for v, a in annotated]
-    detections = [(v, number[label_of(d)], d["segment"], d["score"]) for v, d in detected]
+    events = [(v, number[a["label"]], a["segment"]) for v, a in annotated]
+    detections = [(v, number[d["label"]], d["segment"], d["score"]) for v, d in detected]
     return (
         make_annotations(events, list(chosen), names),
         make_predictions(detections, list(results), names),

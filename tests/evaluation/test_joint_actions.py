@@ -41,7 +41,7 @@ fifths = st.integers(0, 5).map(lambda number: number / 5)
 rows = st.lists(st.tuples(st.integers(0, 30).map(lambda n: n / 5), fifths, fifths), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rows, rows, st.sampled_from([0.2, 0.5, 1.0]))
 def test_pairs_equal_the_slow_rule(verb_rows, noun_rows, min_tiou):
     verbs, nouns = detected(verb_rows), detected(noun_rows)
@@ -140,12 +140,25 @@ def test_class_indices_make_action_indices(files, tmp_path):
     assert read_predictions(files["output"], "action").class_names == [907]
 
 
+def test_class_tables_turn_names_into_indices(files, tmp_path):
+    (tmp_path / "v.txt").write_text("take\nput\nwash\n")
+    (tmp_path / "n.txt").write_text("tap\nspoon\nplate\ncup\n")
+    lists = f'["{tmp_path}/v.txt","{tmp_path}/n.txt"]'
+    main(["join-epic", f"--classes={lists}", *(f"--{k}={path}" for k, path in files.items())])
+    results = json.loads(files["output"].read_text())["results"]
+    assert [e["action"] for e in results["P01_01"]] == ["0,0", "2,2", "0,3"]
+    (tmp_path / "n.txt").write_text("tap\nspoon\n")
+    with pytest.raises(PredictionError, match=r"nouns\.json.*n\.txt, got \['cup', 'plate'\]"):
+        join_epic(**files, classes=[tmp_path / "v.txt", tmp_path / "n.txt"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"min_tiou": 0.0}, "`min_tiou`"),
         ({"min_tiou": 1.5}, "`min_tiou`"),
         ({"max_events": 0}, "`max_events`"),
+        ({"classes": ["verbs.csv"]}, "`classes`.*two files.*got 1"),
     ],
 )
 def test_limits_are_checked(files, change, message):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from davezoo.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from davezoo.evaluation.protocols import ProtocolError
+from davezoo.evaluation.protocols import PROTOCOLS, ProtocolError
 from davezoo.evaluation.scoring import score
 from davezoo.structures import Events
 from tests.evaluation.tables import make_annotations
@@ -88,6 +89,22 @@ def test_equals_the_score_of_the_written_file(problem, tmp_path, protocol):
     result = score(annotations, read_predictions(tmp_path / "p.json"), protocol)
     assert metric.result() == result
     assert 0 < result.avg_map < 1
+
+
+def test_blocked_and_excluded_videos_leave_with_their_detections(problem, tmp_path):
+    annotations, found = problem
+    protocol = replace(PROTOCOLS["activitynet13-blocked"], excluded_videos=(VIDEOS[2], "elsewhere"))
+    blocked = [VIDEOS[0], VIDEOS[2], VIDEOS[5], "nowhere"]
+    metric = run_metric(annotations, batches(found, 4), protocol=protocol, blocked=blocked)
+    write_predictions(
+        tmp_path / "p.json", PredictionTable.from_events(found, annotations.class_names)
+    )
+    result = metric.result()
+    assert result == score(annotations, read_predictions(tmp_path / "p.json"), protocol, blocked)
+    assert (result.num_blocked_videos, result.num_excluded_videos) == (2, 1)
+    assert result.num_blocked_predictions == len(found[VIDEOS[0]]) + len(found[VIDEOS[5]])
+    assert result.num_excluded_predictions == len(found[VIDEOS[2]])
+    assert result.num_expected_videos == len(VIDEOS) - 3
 
 
 def test_numbers_and_names(problem, expected):
@@ -206,6 +223,8 @@ def test_wrong_input(problem):
         metric.update(VIDEOS[:1], [Events(events.segments, events.labels, events.scores.half())])
     with pytest.raises(ProtocolError, match="unav100"):
         TemporalMeanAveragePrecision(problem[0], "no such protocol")
+    with pytest.raises(ProtocolError, match="Expected a list of blocked videos"):
+        TemporalMeanAveragePrecision(problem[0], "activitynet13-blocked")
 
 
 @pytest.mark.parametrize("segment", [[2.0, 1.0], [0.0, float("nan")], [0.0, float("inf")]])

@@ -182,3 +182,88 @@ def test_official_detections_are_read(shared):
     sample = shared / "data/predictions/activitynet_sample_detection_prediction.json.gz"
     assert len(read_predictions(sample)) == 7654
     assert gzip.decompress(sample.read_bytes())[:1] == b"{"
+
+
+# Detections of EPIC-Kitchens with a verb and a noun --------------------------------------------
+
+EPIC = {"segment": [0, 1], "score": 0.5, "verb": 3, "noun": 7, "label": "other", "action": "3,7"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"), [(None, ["other"]), ("verb", [3]), ("noun", [7]), ("action", [907])]
+)
+def test_verb_noun_and_action(tmp_path, labels, expected):
+    table = read_predictions(write(tmp_path / "p.json", {"v": [EPIC]}), labels)
+    assert table.class_names == expected
+
+
+def test_names_of_verb_and_noun_name_the_action(tmp_path):
+    path = write(tmp_path / "p.json", {"v": [EPIC | {"verb": "turn-on", "noun": "tap"}]})
+    assert read_predictions(path, "action").class_names == ["turn-on tap"]
+
+
+@pytest.mark.parametrize("labels", [None, "verb", "noun", "action"])
+def test_detections_with_one_label_are_of_any_task(tmp_path, labels):
+    path = write(tmp_path / "p.json", {"v": [GOOD, {"segment": [0, 1], "label_id": 7, "score": 1}]})
+    assert read_predictions(path, labels).class_names == ["a", 7]
+
+
+@pytest.mark.parametrize(
+    ("labels", "change"),
+    [
+        ("verb", {"verb": None}),
+        ("verb", {"verb": 1.5}),
+        ("noun", {"noun": ["tap"]}),
+        ("noun", {"noun": True}),
+        ("action", {"verb": "take"}),
+        ("action", {"noun": 300}),
+        ("action", {"noun": -1}),
+        ("action", {"verb": -1}),
+        ("action", {"noun": None}),
+    ],
+)
+def test_damaged_verb_or_noun(tmp_path, labels, change):
+    path = write(tmp_path / "p.json", {"v": [EPIC, EPIC | change]})
+    with pytest.raises(
+        PredictionError, match=rf"{labels} of detection 1 of video 'v' in .*p\.json"
+    ):
+        read_predictions(path, labels)
+
+
+def test_action_needs_verb_and_noun(tmp_path):
+    without = {key: value for key, value in EPIC.items() if key != "verb"}
+    with pytest.raises(PredictionError, match=r"action of detection 0.*verb None, noun 7"):
+        read_predictions(write(tmp_path / "p.json", {"v": [without]}), "action")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "", "0.5"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["segment", "label", "label_id", "score", "verb", "noun"]), inner
+        )
+    ),
+    max_leaves=10,
+)
+entries = st.fixed_dictionaries(
+    {
+        "segment": st.just([0, 1]) | st.lists(st.floats(), max_size=3) | json_values,
+        "score": st.floats(0, 1) | json_values,
+    },
+    optional=dict.fromkeys(("label", "label_id", "verb", "noun"), json_values),
+)
+results = st.dictionaries(st.sampled_from("vw"), st.lists(entries | json_values, max_size=3))
+
+
+@settings(max_examples=150, deadline=None)
+@given(results | json_values, st.sampled_from([None, "verb", "noun", "action"]))
+def test_any_json_is_a_table_or_refused(tmp_path_factory, content, labels):
+    path = write(tmp_path_factory.getbasetemp() / "any_predictions.json", content)
+    try:
+        table = read_predictions(path, labels)
+    except PredictionError:
+        return
+    assert np.isfinite(table.scores).all()
+    assert (table.segments[:, 0] <= table.segments[:, 1]).all()
+    assert {type(name) for name in table.class_names} <= {int, str}

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from davezoo.evaluation.protocols import digest_of_ids
 from davezoo.evaluation.results import EvaluationResult, ResultError
 from davezoo.evaluation.scoring import score
 from tests.evaluation.tables import make_annotations, make_predictions
@@ -54,6 +55,39 @@ def test_headline_of_activitynet():
     assert lines[1].split() == ["100.00", "100.00", "0.00", "70.00"]
 
 
+def test_list_of_blocked_videos_stands_beside_the_score(tmp_path):
+    annotations = make_annotations([("v", 0, (0, 10)), ("w", 0, (0, 10))], subset="validation")
+    table = make_predictions([("v", 0, (0, 8), 1)])
+    result = score(annotations, table, "activitynet13-blocked", ["w", "elsewhere"])
+    name = (
+        "activitynet13-blocked v1 (ActivityNet server, action get_blocked, 2 ids, "
+        f"sha256 {digest_of_ids(['elsewhere', 'w'])})"
+    )
+    assert result.protocol_name == name
+    assert f"protocol {name}, split validation: 1 videos expected" in result.format_table()
+    result.write(tmp_path / "r.json")
+    assert EvaluationResult.read(tmp_path / "r.json") == result
+
+
+def test_differences_from_the_published_test_are_told():
+    events = [(f"video_test_{number:07d}", 0, (0, 10)) for number in (4, 270, 1292)]
+    table = make_predictions([(video, 0, (0, 10), 1) for video, *_ in events])
+    told = {}
+    for name in ("thumos14-211", "thumos14-212", "thumos14-213"):
+        result = score(make_annotations(events), table, name)
+        told[name] = (result.num_excluded_videos, result.num_excluded_predictions)
+        assert "where published results are about" in result.format_table()
+        assert result.absent_videos == []
+    assert told == {"thumos14-211": (2, 2), "thumos14-212": (1, 1), "thumos14-213": (0, 0)}
+    result = score(make_annotations(events[:1]), table, "thumos14-213")
+    assert result.differences == [
+        "the annotations have 1 videos where published results are about 213",
+        "the annotations lack video_test_0000270, video_test_0001292",
+    ]
+    # Published results are about the test split alone.
+    assert score(make_annotations(events[:1], subset="train"), table, "unav100").differences == []
+
+
 def test_control_characters_do_not_reach_the_terminal(result):
     table = result.format_table(per_class=True)
     assert "\x1b" not in table
@@ -70,6 +104,8 @@ def test_control_characters_do_not_reach_the_terminal(result):
         lambda content: content.update(classes=[{"label": "a"}]),
         lambda content: content.update(classes=None),
         lambda content: content.update(protocol=None),
+        lambda content: content.update(blocked_list={"name": "a list"}),
+        lambda content: content.update(absent_videos=[1]),
         lambda content: content["map"].pop(),
         lambda content: content["classes"][0]["average_precision"].pop(),
     ],

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from davezoo.annotations import read_annotations
+from davezoo.annotations import read_annotations, read_blocked
 from davezoo.evaluation.ground_truth import GroundTruthError
 from davezoo.evaluation.predictions import PredictionError, read_predictions
-from davezoo.evaluation.protocols import PROTOCOLS
+from davezoo.evaluation.protocols import PROTOCOLS, ProtocolError
 from davezoo.evaluation.scoring import score
-from tests.evaluation.tables import make_annotations, make_predictions, read_case
+from tests.evaluation.tables import as_predictions, make_annotations, make_predictions, read_case
 
 # The rules of each official evaluator; thresholds are those of each case.
 EVALUATORS = {
@@ -37,12 +37,10 @@ EXCLUDED = {
     ("s13_subset_case", "activitynet"): "the kit finds no video, it compares subsets exactly",
     ("s13_subset_case", "epic_c2"): "the kit knows no subsets; no answer was recorded",
 }
-EPIC_LABELS = {
-    "verb": lambda entry: str(entry["verb_class" if "verb_class" in entry else "verb"]),
-    "noun": lambda entry: str(entry["noun_class" if "noun_class" in entry else "noun"]),
-    "action": lambda entry: str(
-        int(EPIC_LABELS["verb"](entry)) * 300 + int(EPIC_LABELS["noun"](entry))
-    ),
+EPIC_ID = {
+    "verb": lambda event: event["verb_class"],
+    "noun": lambda event: event["noun_class"],
+    "action": lambda event: event["verb_class"] * 300 + event["noun_class"],
 }
 SMALL = [
     "s01_basic",
@@ -140,18 +138,81 @@ def test_large_golden_case(large_case, case, evaluator):
     check_evaluator(large_case(case), evaluator)
 
 
-@pytest.mark.parametrize("task", EPIC_LABELS)
-def test_epic_small_case(small_cases, task):
-    case = small_cases["s15_epic_verb_noun_action"]
-    result = score(*read_case(case, EPIC_LABELS[task]), protocol_of("epic_c2", case))
+def check_epic(case, task, path):
+    """The detections go through a file, as the challenge's do; class indices are its ids."""
+    events = [
+        (video, EPIC_ID[task](event), event["segment"])
+        for video, entry in case["ground_truth"]["database"].items()
+        for event in entry["annotations"]
+    ]
+    annotations = make_annotations(events, class_names=[str(index) for index in range(97 * 300)])
+    path.write_text(json.dumps(case["detections"]))
+    result = score(annotations, read_predictions(path, task), f"epic100-{task}")
     check(result, case["expected"][f"epic_c2_{task}"])
+    assert result.tiou_thresholds == case["tiou_thresholds"]
 
 
-@pytest.mark.parametrize("task", EPIC_LABELS)
-def test_epic_large_case(large_case, task):
-    case = large_case("l3_epic_like")
-    result = score(*read_case(case, EPIC_LABELS[task]), protocol_of("epic_c2", case))
-    check(result, case["expected"][f"epic_c2_{task}"])
+@pytest.mark.parametrize("task", EPIC_ID)
+def test_epic_small_case(small_cases, task, tmp_path):
+    check_epic(small_cases["s15_epic_verb_noun_action"], task, tmp_path / "p.json")
+
+
+@pytest.mark.parametrize("task", EPIC_ID)
+def test_epic_large_case(large_case, task, tmp_path):
+    check_epic(large_case("l3_epic_like"), task, tmp_path / "p.json")
+
+
+def test_blocked_list_of_activitynet(small_cases):
+    case = small_cases["s12_blocked_video"]
+    blocked = score(*read_case(case), "activitynet13-blocked", case["blocked_videos"])
+    check(blocked, case["expected"]["activitynet"])
+    assert (blocked.num_blocked_videos, blocked.num_blocked_predictions) == (1, 1)
+    # The kit without the list counts as the others do, of which one has the same thresholds here.
+    check(score(*read_case(case), "activitynet13-full"), case["expected"]["epic_c2"])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ("activitynet13-blocked", "Expected a list of blocked videos .*, got none"),
+        ("activitynet13-full", "Expected no list .*, got 1 ids.*'activitynet13-blocked'"),
+        ("unav100", "Expected no list"),
+    ],
+)
+def test_list_that_does_not_go_with_the_protocol(protocol, message):
+    blocked = [] if protocol == "activitynet13-blocked" else ["v"]
+    annotations = make_annotations([("v", 0, (0, 10)), ("w", 0, (0, 10))])
+    with pytest.raises(ProtocolError, match=message):
+        score(annotations, make_predictions([]), protocol, blocked)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "protocol", "num_videos", "num_events"),
+    [
+        ("unav100/unav100_annotations.json.gz", "test", "unav100", 2167, 5900),
+        ("unav100/unav100_annotations.json.gz", "validation", "unav100", 2134, 6036),
+        ("thumos14/thumos14.json.gz", "test", "thumos14-213", 212, 3358),
+        ("thumos14/thumos14.json.gz", "test", "thumos14-212", 212, 3358),
+        ("thumos14/thumos14.json.gz", "test", "thumos14-211", 211, 3329),
+        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "full", 4926, 7654),
+        ("activitynet13/derived_activitynet_v1-3.json.gz", "validation", "blocked", 4680, 7220),
+        ("epic100/derived_epic100_verb.json.gz", "validation", "epic100-verb", 138, 9668),
+        ("epic100/derived_epic100_noun.json.gz", "validation", "epic100-noun", 138, 9668),
+    ],
+)
+def test_the_annotations_as_detections_score_1(
+    shared, name, split, protocol, num_videos, num_events
+):
+    """ActivityNet too: zero-length events and near duplicates count there, as in its kit."""
+    annotations = read_annotations(shared / "data" / name).split(split)
+    path = shared / "data/activitynet13/api_action_get_blocked.json.gz"
+    blocked = read_blocked(path) if protocol == "blocked" else ()
+    protocol = f"activitynet13-{protocol}" if protocol in ("full", "blocked") else protocol
+    result = score(annotations, as_predictions(annotations), protocol, blocked)
+    assert result.map == [1.0] * len(result.map)
+    assert (result.num_expected_videos, result.num_events) == (num_videos, num_events)
+    absent = [] if protocol != "thumos14-213" else ["video_test_0001292"]
+    assert (result.absent_videos, len(result.differences)) == (absent, 2 * len(absent))
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
