@@ -99,6 +99,9 @@ class FeatureLayout:
         length_tolerance: most steps by which audio and visual may end apart.
         allow_missing_audio: a video without any of its audio files has no sound; else it is
             unusable.
+
+    Raises:
+        InputError: if there is nothing to read.
     """
 
     folder: Path
@@ -113,6 +116,14 @@ class FeatureLayout:
     modalities: Literal["both", "audio", "visual"] = "both"
     length_tolerance: int = 8
     allow_missing_audio: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a layout without anything to read."""
+        if not self.patterns("visual") and not self.patterns("audio"):
+            raise InputError(
+                f"Expected `visual_files` or `audio_files` to name files of `modalities`, got none "
+                f"for {self.modalities!r}; name them, or choose the other modality."
+            )
 
     def patterns(self, modality: Modality) -> list[str]:
         """Return the file names of a modality with `{video}`; none if it is not read."""

@@ -98,11 +98,11 @@ class AlignedStreams:
         self.layout = layout
         self.streams = streams
         first = next(iter(streams.values()))
-        if layout.audio_grid is None:
+        if all(stream.grid == first.grid for stream in streams.values()):
             self._num_read = _common_length(layout, streams)
         else:
             self._num_read = len(first)
-            _check_ends(layout, streams)
+            _check_ends(layout, streams["visual"], streams["audio"])
         self._grid = first.grid
         self.num_steps, self.grid = self._num_read, self._grid
         if layout.resize_to is not None:
@@ -184,16 +184,13 @@ def _common_length(layout: FeatureLayout, streams: Mapping[Modality, Stream]) ->
     return min(lengths)
 
 
-def _check_ends(layout: FeatureLayout, streams: Mapping[Modality, Stream]) -> None:
+def _check_ends(layout: FeatureLayout, visual: Stream, audio: Stream) -> None:
     """Refuse audio on its own grid that ends long before or after the visual features."""
-    if len(streams) < 2:
-        return
-    visual, audio = streams["visual"], streams["audio"]
-    step = visual.grid.stride / visual.grid.fps
-    if abs(audio.end - visual.end) > layout.length_tolerance * step:
+    hop = visual.grid.stride / visual.grid.fps
+    if abs(audio.end - visual.end) / hop > layout.length_tolerance + 1e-6:  # for rounding
         raise FeatureError(
             f"Expected the audio of video {visual.video!r} in {layout.folder} to end with its "
-            f"visual features up to {layout.length_tolerance * step:.3g} s "
+            f"visual features up to {layout.length_tolerance * hop:.3g} s "
             f"({layout.length_tolerance} visual steps), got {len(visual)} visual steps to "
             f"{visual.end:.2f} s and {len(audio)} audio steps to {audio.end:.2f} s; correct `grid` "
             "or `audio_grid`, extract the features again, or raise `length_tolerance`."

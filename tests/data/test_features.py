@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from davezoo.data.features import FeatureError, FeatureLayout, LooseFolder, open_store
+from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
 GRID = FeatureGrid(25, 8, 24)
@@ -49,6 +50,11 @@ def test_only_the_chosen_modalities_have_files(modalities):
         chosen = modalities in ("both", modality)
         assert files.file_names(modality, "v") == (names[modality] if chosen else [])
         assert files.width(modality) == (width if chosen else 0)
+
+
+def test_there_must_be_something_to_read():
+    with pytest.raises(InputError, match="got none for 'audio'"):
+        layout(audio_files=[], audio_width=0, modalities="audio")
 
 
 def test_grids():

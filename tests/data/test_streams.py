@@ -94,6 +94,12 @@ def test_only_the_steps_around_a_crop_are_read(tmp_path):
     assert recorded.rows == [(100, 111)]
 
 
+def test_the_same_grid_told_twice_is_the_same_grid(tmp_path):
+    once = aligned(tmp_path, np.ones((44, 1)), np.ones((40, 1)))
+    twice = aligned(tmp_path, np.ones((44, 1)), np.ones((40, 1)), audio_grid=VISUAL)
+    assert once.num_steps == twice.num_steps == 40
+
+
 @pytest.mark.parametrize(
     ("audio_steps", "ok"), [(91, False), (92, True), (107, True), (108, False)]
 )
