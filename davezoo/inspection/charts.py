@@ -77,14 +77,14 @@ def length_chart(
     if not len(everything):
         return Chart(x_label, "%", [], hint="No length is known.")
     low, high = float(everything.min()), float(everything.max())
-    if high < 2 * low:  # one length, or nearly: a bar in the middle
+    if high < 2.5 * low:  # one length, or nearly: a bar in the middle
         low, high = low / 2, high * 2
     edges = np.geomspace(low, high, _NUM_BINS + 1)
     edges[0], edges[-1] = min(low, edges[0]), max(high, edges[-1])  # against rounding
     shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in drawn]
     top = max(float(share.max()) for share in shares)
     x = np.linspace(0.0, WIDTH, _NUM_BINS + 1)
-    place = WIDTH / math.log(high / low)
+    place = WIDTH / (math.log(high) - math.log(low))
     first = shares[0]
     bars = [
         _bar(
@@ -106,12 +106,12 @@ def length_chart(
         bars,
         lines=[_steps(x, HEIGHT * (1 - share / top)) for share in shares[1:]],
         markers=[
-            (round(place * math.log(value / low), 1), text)
+            (round(place * (math.log(value) - math.log(low)), 1), text)
             for value, text in markers
             if low <= value <= high
         ],
         x_ticks=[
-            (round(place * math.log(tick / low), 1), f"{tick:g}") for tick in log_ticks(low, high)
+            (round(place * (math.log(tick) - math.log(low)), 1), f"{tick:g}") for tick in log_ticks(low, high)
         ],
         y_ticks=_share_ticks(top),
         hint=f"{zeros:,} of length zero are not drawn." if zeros else "",
@@ -181,7 +181,7 @@ def level_chart(coverage: LevelCoverage) -> Chart:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers within bounds: 1, 2 and 5 times powers of ten, or fewer.
+    """Return round numbers within bounds at least 2.5 times apart, eight at most.
 
     Example:
         >>> log_ticks(0.3, 30)
