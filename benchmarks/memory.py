@@ -117,11 +117,11 @@ def peak_memory(case: Case, device: str) -> float:
     _forget_peak(device)
     before = _peak(device)
     if case.use.startswith("training"):
-        losses = model.train().losses(model.predictions_of(video), video)
+        losses = model.losses(model.train()(*video.inputs), video)
         torch.stack(list(losses.values())).sum().backward()
     else:
         with torch.inference_mode():
-            model.eval().detect(model.predictions_of(video), video)
+            model.detect(model.eval()(*video.inputs), video)
     return _peak(device) - before
 
 

@@ -89,10 +89,10 @@ class EventPredictor(LightningModule, ABC):
         """
         length = self.chunk_length
         if self.training or length is None or mask.shape[1] <= length:
-            whole: Predictions = self.detector(visual, audio, mask)
+            whole: Predictions = self.detector(visual, audio, mask, audio_mask)
             return whole
         return predict_in_chunks(
-            lambda v, a, m, _: self.detector(v, a, m),
+            self.detector,
             visual,
             audio,
             mask,
@@ -166,7 +166,7 @@ class EventPredictor(LightningModule, ABC):
         ).to(self.device)
         was_training = self.training
         self.eval()
-        found = self.detect(self.predictions_of(batch), batch)[0].to("cpu")
+        found = self.detect(self(*batch.inputs), batch)[0].to("cpu")
         self.train(was_training)
         scores = torch.zeros(0) if found.scores is None else found.scores
         rows = zip(found.segments.tolist(), found.labels.tolist(), scores.tolist(), strict=True)
@@ -175,11 +175,6 @@ class EventPredictor(LightningModule, ABC):
             for (start, end), label, score in rows
             if score >= min_score
         ]
-
-    def predictions_of(self, batch: Batch) -> Predictions:
-        """Run the detector on a batch; see `forward`."""
-        predictions: Predictions = self(batch.visual, batch.audio, batch.mask, batch.audio_mask)
-        return predictions
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -127,6 +127,11 @@ class Batch:
     grids: list[FeatureGrid]
     audio_mask: Tensor | None = None
 
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """What a detector reads: `visual`, `audio`, `mask` and `audio_mask`."""
+        return self.visual, self.audio, self.mask, self.audio_mask
+
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """Move every tensor as `Tensor.to` does."""
         return _map_tensors(self, lambda x: x.to(*args, **kwargs))

@@ -127,7 +127,6 @@ class EventLocalizer(EventPredictor):
             lengths, detector.strides, detector.regression_ranges, device=logits.device
         )
         targets = assign(points, batch.segments, batch.labels, detector.num_classes)
-
         positive = targets.positive & mask.unsqueeze(-1)  # (B, P, N)
         normalizer = self._update_normalizer(positive.any(-1).sum())
 
@@ -155,7 +154,7 @@ class EventLocalizer(EventPredictor):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the summed loss of a batch and log each of its parts."""
-        losses = self.losses(self.predictions_of(batch), batch)
+        losses = self.losses(self(*batch.inputs), batch)
         total = torch.stack(list(losses.values())).sum()
         size = len(batch.video_ids)
         self.log_dict({f"train/{name}": x.detach() for name, x in losses.items()}, batch_size=size)
@@ -168,7 +167,7 @@ class EventLocalizer(EventPredictor):
         If one video of the split is read in chunks, `val/loss` holds classification and regression
         alone for all of them, so that it is a mean of one quantity.
         """
-        predictions = self.predictions_of(batch)
+        predictions = self(*batch.inputs)
         if self._validates_in_chunks:
             predictions = replace(predictions, features={})
         total = torch.stack(list(self.losses(predictions, batch).values())).sum()
@@ -184,7 +183,7 @@ class EventLocalizer(EventPredictor):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Events]:
         """Return the events of every video of a batch, in seconds."""
-        found = self._find(self.predictions_of(batch), batch)
+        found = self._find(self(*batch.inputs), batch)
         return dict(zip(batch.video_ids, found, strict=True))
 
     def _find(self, predictions: Predictions, batch: Batch) -> list[Events]:

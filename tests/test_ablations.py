@@ -81,7 +81,8 @@ def parse() -> Parse:
 def build(config: Namespace, **changes: object) -> EventLocalizer:
     """Build the model of a row, with what it takes from the data, as far as nothing changes it."""
     kind = getattr(davezoo, config.model.class_path.rpartition(".")[2])
-    from_data = {name: config.data[name] for name in ("visual_width", "audio_width", "max_length")}
+    names = ("visual_width", "audio_width", "max_length", "modalities")
+    from_data = {name: config.data[name] for name in names}
     from_data |= {"class_names": [f"class {i}" for i in range(100)], "grid": GRID}
     settings: Mapping[str, object] = config.model.init_args.as_dict()
     model: EventLocalizer = kind(**{**settings, **from_data, **changes})

@@ -1,11 +1,15 @@
 """A model in use: videos in chunks; what a checkpoint says is tested in `test_checkpoints`."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from davezoo import CCNet, UnAV
 from davezoo.predictor import EventPredictor
 from davezoo.structures import Predictions
+from tests.test_arrays import make_batch
 from tests.test_task import model
 
 
@@ -62,6 +66,19 @@ def test_chunks_have_the_points_of_the_whole() -> None:
     torch.testing.assert_close(found.logits[0][:, :48], first.logits[0][:, :48])
 
 
+@torch.inference_mode()
+def test_a_network_that_sees_less_than_half_the_overlap_answers_as_the_whole() -> None:
+    """Of every point, level and video, also a shorter one and one that ends at a border."""
+    whole, chunked = near_sighted(), near_sighted(chunk_length=64, chunk_overlap=48)
+    chunked.load_state_dict(whole.state_dict())
+    visual, audio, mask = long_video(200)
+    expected, found = (module(visual, audio, mask) for module in (whole, chunked))
+    assert_equal(found, expected)
+    short = near_sighted(chunk_length=64, chunk_overlap=0)
+    short.load_state_dict(whole.state_dict())
+    assert not torch.allclose(short(visual, audio, mask).logits[0], expected.logits[0], atol=1e-3)
+
+
 def test_training_reads_everything_at_once() -> None:
     module = model(chunk_length=32).train()
     assert module(*long_video(64)).features
@@ -102,3 +119,19 @@ def test_overlap_is_about_half_a_chunk() -> None:
 def test_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
         EventPredictor(None, [], None)  # type: ignore[abstract, arg-type]
+
+
+@pytest.mark.parametrize("num_steps", [40, 160])
+def test_a_video_without_sound(num_steps: int) -> None:
+    """In one piece and in chunks: no audio is what a mask without any step says."""
+    module = model(chunk_length=64).eval()
+    rng = np.random.default_rng(0)
+    visual, audio = rng.normal(size=(num_steps, 6)), rng.normal(size=(num_steps, 4))
+    batch = make_batch(visual, audio)
+    silent = replace(batch, audio_mask=torch.zeros_like(batch.mask))
+    with torch.inference_mode():
+        expected, loud = (module.detect(module(*b.inputs), b)[0] for b in (silent, batch))
+    found = module.predict(visual, None)
+    assert len(found) > 10
+    assert [event.score for event in found] == pytest.approx(expected.scores.tolist())
+    assert [event.score for event in found] != pytest.approx(loud.scores.tolist())

@@ -82,6 +82,11 @@ def batch():
 TENSORS = ("visual", "audio", "mask", "segments", "labels", "audio_mask")
 
 
+def test_inputs_of_a_batch_are_what_a_detector_reads(batch):
+    names = ("visual", "audio", "mask", "audio_mask")
+    assert all(x is getattr(batch, name) for x, name in zip(batch.inputs, names, strict=True))
+
+
 def test_batch_moves_every_tensor_and_keeps_the_rest(batch):
     moved = batch.to("meta", non_blocking=True)
     assert isinstance(moved, Batch)

@@ -1,6 +1,7 @@
 """The task: losses on odd batches, detection, prediction from arrays."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,20 @@ def test_odd_batches_train_without_nan(case: str, loss: str) -> None:
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert gradients
     assert all(g.isfinite().all() for g in gradients)
+
+
+def test_every_step_hands_the_mask_of_the_sound_on() -> None:
+    """NaN stands where there is no sound."""
+    module, data = model().eval(), replace(ODD["one class"])
+    data.audio_mask = data.mask & torch.tensor([[True], [False]])
+    data.audio = data.audio.masked_fill(~data.audio_mask.unsqueeze(1), torch.nan)
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    assert module.training_step(data, 0).isfinite()
+    with torch.no_grad():
+        found = module.predict_step(data, 0)
+    for events in found.values():
+        assert events.scores is not None
+        assert events.segments.isfinite().all()
 
 
 def test_no_event_has_no_regression_loss() -> None:
@@ -175,7 +190,7 @@ def test_validation_loss_is_of_one_kind_where_videos_are_read_in_chunks() -> Non
     logged = {}
     module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
     data = ODD["one class"]
-    losses = module.losses(module.predictions_of(data), data)
+    losses = module.losses(module(*data.inputs), data)
     assert set(losses) == {"loss_cls", "loss_reg", "loss_correspondence"}
     for validated, names in [({"a": 64}, set(losses)), ({"b": 65}, {"loss_cls", "loss_reg"})]:
         module.chunk_length = 64
@@ -242,7 +257,7 @@ def test_external_scores_name_the_events_of_a_class_agnostic_model(tmp_path: Pat
     trainer.datamodule = class_agnostic_data(tmp_path)  # type: ignore[attr-defined]
     module.trainer = trainer
     with torch.no_grad():
-        proposals = module.detect(module.predictions_of(data), data)
+        proposals = module.detect(module(*data.inputs), data)
         assert module.predict_step(data, 0)["a"].labels.unique().tolist() == [0]
         module.setup("test")
         module.on_test_epoch_start()

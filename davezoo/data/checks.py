@@ -14,7 +14,7 @@ from davezoo.annotations import Annotations
 from davezoo.data.dataset import EventDataset
 from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality
 from davezoo.data.plausibility import (
-    describe_rescaled,
+    describe_one_length,
     explain_audio,
     explain_durations,
     explain_missing,
@@ -90,8 +90,11 @@ class CheckedSplit:
     @property
     def remarks(self) -> list[str]:
         """What looks odd in the whole split, though it can be used."""
-        rescaled = describe_rescaled(self._steps_of(self._leading), self._annotated_durations)
-        return [f"{self.name}: {rescaled}"] if rescaled else []
+        lengths = self._annotated_durations
+        if self._counts_own_frames:
+            lengths = lengths * self._fps
+        one_length = describe_one_length(self._steps_of(self._leading), lengths)
+        return [f"In {self.name} {one_length}"] if one_length else []
 
     def check(self, present: set[str], skip_unreadable: bool) -> None:
         """Refuse a wrong time grid, and videos that cannot be used unless they may be skipped.

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from davezoo.structures import FeatureGrid
 
 _SHARD_BYTES = 512 * 2**20
+_INCOMPLETE = "incomplete-"
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,8 @@ def _present_shards(
         raise PackError(
             f"Expected `{output}` to be a folder, got a file; choose another `--output`."
         )
-    for part in output.glob("features-*.safetensors.incomplete*"):  # of a run that was killed
-        part.unlink()
+    for part in output.glob(f"{_INCOMPLETE}*"):  # of a run that was killed
+        shutil.rmtree(part)
     remedy = "choose another `--output`, or delete this folder to pack anew."
     entries = {}
     for path in sorted(output.iterdir()):
@@ -265,10 +267,13 @@ def _write_shard(
         progress.update(array.num_bytes)
     notes |= {"not_finite": not_finite, "largest_rounding": [rounding, rounded]}
     notes["sha256"] = {name: checksum(features.data) for name, features in stored.items()}
-    part = path.with_name(f"{path.name}.incomplete{os.getpid()}")
     try:
-        save_file(stored, part, metadata={METADATA: json.dumps(notes)})
-        part.replace(path)
+        # A folder of its own: the library, too, writes beside the place, under a random name.
+        with tempfile.TemporaryDirectory(prefix=_INCOMPLETE, dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            save_file(stored, part, metadata={METADATA: json.dumps(notes)})
+            shutil.copymode(store.folder / arrays[0].file, part)  # the library's is for one user
+            part.replace(path)
     except (OSError, SafetensorError) as error:
         full = os.strerror(errno.ENOSPC)
         raise PackError(
@@ -276,8 +281,6 @@ def _write_shard(
             f"{'free some space' if full in str(error) else 'look at the disk'} and run the same "
             "command again: the finished shards stay."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _convert(

@@ -29,6 +29,7 @@ _MOST_SPREAD_OF_AUDIO = 0.2
 # Frame rates of 24 and 25, or a window more or less, differ by less than this.
 _LEAST_DEVIATION = 0.1
 _FEWEST_VIDEOS = 5
+_LEAST_SHARE = 0.25
 # Events of videos that end this many times later than the features were not written in seconds.
 _FRAMES_FACTOR = 5
 _VGGISH_HOP = 0.96
@@ -112,6 +113,8 @@ def explain_durations(
         own_fps: frame rate of each video where it stands in for that of the grid.
     """
     fps = np.full(len(steps), grid.fps) if own_fps is None else own_fps
+    if describe_one_length(steps, durations * fps):
+        return ""
     seconds = ((steps - 1) * grid.stride + grid.window) / fps
     ratio = _constant_factor(seconds / durations, _MOST_SPREAD)
     if ratio is None:
@@ -160,24 +163,29 @@ def explain_units(last_ends: FloatArray, seconds: FloatArray) -> str:
     )
 
 
-def describe_rescaled(steps: FloatArray, durations: FloatArray) -> str:
+def describe_one_length(steps: FloatArray, lengths: FloatArray) -> str:
     """Say that features seem to be cut or stretched to one length, whatever the duration.
 
     Args:
         steps: feature vectors of each video; NaN where unknown.
-        durations: annotated seconds of each video; NaN where unknown.
+        lengths: annotated length of each video, in seconds or in the frames that the steps count;
+            NaN where unknown.
     """
-    known = np.isfinite(steps) & np.isfinite(durations)
-    steps, durations = steps[known], durations[known]
-    if len(steps) < _FEWEST_VIDEOS or np.ptp(steps) > 0 or steps[0] == 1:
+    known = np.isfinite(steps) & np.isfinite(lengths)
+    steps, lengths = steps[known], lengths[known]
+    if len(steps) < _FEWEST_VIDEOS:
         return ""
-    shortest, longest = np.quantile(durations, [0.25, 0.75])
-    if longest < 1.2 * shortest:
+    # On a time grid, whatever its stride, videos of as many vectors last equally long, up to one.
+    longest = steps == steps.max()
+    low, median, high = np.quantile(lengths[longest], [0.1, 0.5, 0.9])
+    one_step = median / steps.max()
+    if longest.sum() < max(2, _LEAST_SHARE * len(steps)) or high - low <= 2 * one_step:
         return ""
     return (
-        f"every video has {steps[0]:g} feature vectors, though the durations differ. Features that "
-        "were cut lack what follows; those that were stretched to one length lie at wrong seconds: "
-        "use whole ones of constant stride, with `resize_to` if one length is wanted."
+        f"{longest.sum()} of {len(steps)} videos have {steps.max():g} feature vectors and none has "
+        "more, though their durations differ. Features that were cut lack what follows; those that "
+        "were stretched to one length lie at wrong seconds: use whole ones of constant stride, "
+        "with `resize_to` if one length is wanted."
     )
 
 

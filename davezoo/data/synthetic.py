@@ -35,6 +35,7 @@ from davezoo.data.simulation import (
 )
 from davezoo.errors import InputError
 from davezoo.json_files import write_json
+from davezoo.recipes import find_recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def simulate(
         widths[file.modality] += file.width
     sys.stdout.write(
         f"Wrote the features of {written} videos to {output}; {present} were there already.\n"
-        f"Next: davezoo fit --config unav.yaml {_data_option(like)}--data.root "
+        f"Next: davezoo fit --config unav.yaml {_recipe_words(like)}--data.root "
         f"{shlex.quote(str(output))} --data.visual_width {widths['visual']} "
         f"--data.audio_width {widths['audio']}\n"
     )
@@ -165,13 +166,14 @@ def _layout(
     )
 
 
-def _data_option(like: str | None) -> str:
-    """Return the words that let a recipe read the layout."""
+def _recipe_words(like: str | None) -> str:
+    """Return the options that let a recipe read the layout, and train as suits it."""
     if like is None:
         return ""
-    path = Path(like)
-    own = path.suffix == ".yaml" or path.is_file()
-    return f"--data {shlex.quote(like if own else f'data/{like}.yaml')} "
+    if like.endswith((".yaml", ".yml")):
+        return f"--data {shlex.quote(like)} "
+    has_schedule = Path(find_recipe(f"schedules/{like}.yaml")).is_file()
+    return f"--data data/{like}.yaml " + f"--config schedules/{like}.yaml " * has_schedule
 
 
 def _find_origins(layout: SimulatedLayout, annotations: Path | None) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from davezoo.nn.detector import Modalities
 from davezoo.nn.granularity import ChannelBranch, CoarseToFine, FineToCoarse, GranularityNeck
 from davezoo.nn.heads import DetectionHeads
 from davezoo.nn.layers import zero_bias_linear
+from davezoo.nn.masks import StreamMasks
 from davezoo.nn.pyramid import CrossModalPyramid, partner_of
 from davezoo.nn.two_stream import REGRESSION_RANGES, TwoStreamDetector
 from davezoo.structures import ONE_PEACE_GRID, FeatureGrid
@@ -55,14 +56,15 @@ class TemporalGate(nn.Module):
         self.attention = ConvAttention(width, num_heads, stride, window)
         self.to_gate = zero_bias_linear(width, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, key_mask: Tensor) -> Tensor:
         """Return gates in (0, 1), (B, T / stride, 1), from (B, T, C).
 
         Args:
             x: the modality that gates.
-            mask: valid steps after the stride, (B, T / stride).
+            mask: steps after the stride that hold something, (B, T / stride).
+            key_mask: steps after the stride that may be attended, (B, T / stride).
         """
-        masks = (mask, None) if self.masked else (None, mask)
+        masks = (key_mask, None) if self.masked else (None, mask)
         mixed = self.attention(self.norm_x(x), self.norm_y(x), *masks)
         return torch.sigmoid(self.to_gate(mixed))
 
@@ -110,11 +112,15 @@ class ConsistentPyramid(CrossModalPyramid):
             }
         )
 
-    def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def step(
+        self, level: int, streams: Mapping[str, Tensor], masks: StreamMasks
+    ) -> dict[str, Tensor]:
         """Return the modalities of a level from those of the level before; see the base."""
-        new = super().step(level, streams, mask)
+        new = super().step(level, streams, masks)
         gates = {
-            name: self.gates.get_submodule(f"{name}.{level}")(streams[name], mask)
+            name: self.gates.get_submodule(f"{name}.{level}")(
+                streams[name], masks.of(name), masks.keys(name)
+            )
             for name in self.gates
         }
         return {name: x * (1 + partner_of(name, gates)) if gates else x for name, x in new.items()}

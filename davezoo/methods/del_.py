@@ -170,31 +170,37 @@ class DELDetector(Detector):
             window=window,
         )
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Detect events; see `Detector.forward`.
 
         `features` of the result holds by name of the stream: `tokens`, the aligned features,
         (B, T, C), their `scores`, (B, T), and `categories`, (B, T, K), both logits; `summary`,
-        (B, C); `encoded`, (B, T, C), and `levels`, a list of (B, T_l, C). `mask`, (B, T), are the
-        valid steps; `fused`, (B, P, M C), is what the heads read.
+        (B, C); `encoded`, (B, T, C), `levels`, a list of (B, T_l, C), and `stream_masks`, the steps
+        with content, (B, T). `mask`, (B, T), are the steps of the video; `fused`, (B, P, M C), is
+        what the heads read.
         """
-        streams, mask = self.prepare(visual, audio, mask)
-        tokens, summary = self.alignment(streams, mask)
-        encoded = self.encoder(tokens, mask)
-        masks = [mask[:, ::stride] for stride in self.strides]
+        streams, masks = self.prepare(visual, audio, mask, audio_mask)
+        tokens, summary = self.alignment(streams, masks)
+        encoded = self.encoder(tokens, masks)
+        by_level = [masks.strided(stride) for stride in self.strides]
         # One set of weights serves both streams: they are the rows of one batch, and the guide of
         # each is the other half of it (or the stream itself, if it is alone).
         rows = torch.cat(list(encoded.values()))  # (M B, T, C)
-        row_masks = [level.repeat(len(encoded), 1) for level in masks]
+        row_masks = [torch.cat([level.of(name) for name in encoded]) for level in by_level]
         levels = self.pyramid(rows, row_masks)
         if self.neck is not None:
-            levels = self.neck(levels, row_masks, rows.roll(len(mask), 0))
+            guide, guide_mask = (x.roll(len(mask), 0) for x in (rows, row_masks[0]))
+            levels = self.neck(levels, row_masks, guide, guide_mask)
         fused = torch.cat(torch.cat(levels, dim=1).chunk(len(encoded)), dim=-1)
-        lengths = [level.shape[1] for level in masks]
-        logits, offsets = self.heads(fused, torch.cat(masks, dim=1), lengths)
+        level_masks = [level.video for level in by_level]
+        lengths = [level.shape[1] for level in level_masks]
+        logits, offsets = self.heads(fused, torch.cat(level_masks, dim=1), lengths)
         halves = [level.chunk(len(encoded)) for level in levels]
         features = {
-            "mask": mask,
+            "mask": masks.video,
+            "stream_masks": {name: masks.of(name) for name in encoded},
             "tokens": tokens,
             "scores": {name: self.scores[name](x).squeeze(-1) for name, x in tokens.items()},
             "categories": {name: self.categories[name](x) for name, x in tokens.items()},
@@ -203,7 +209,7 @@ class DELDetector(Detector):
             "levels": dict(zip(encoded, map(list, zip(*halves, strict=True)), strict=True)),
             "fused": fused,
         }
-        return Predictions(logits, offsets, masks, features)
+        return Predictions(logits, offsets, level_masks, features)
 
     def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted losses of steps and of whole videos; see `TokenLosses`."""

@@ -220,13 +220,15 @@ class LoCoDetector(TwoStreamDetector):
             fused, head_width, num_classes, num_levels, prior=prior, absent_classes=absent_classes
         )
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Detect events; see `TwoStreamDetector.forward`.
 
         With `adaptive` attention `features` also holds `windows`: by modality, the one that is
         looked at, a list over levels of sizes and offsets, (B, H, T_l / window_size) each.
         """
-        predictions = super().forward(visual, audio, mask)
+        predictions = super().forward(visual, audio, mask, audio_mask)
         if isinstance(self.pyramid, PerceptionPyramid):
             predictions.features["windows"] = self.pyramid.windows()
         return predictions

@@ -9,10 +9,12 @@ Reference:
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.layers import SinusoidalPositions
+from davezoo.nn.layers import SinusoidalPositions, in_blocks
+from davezoo.nn.masks import StreamMasks
 
 
 class AdaptiveAttention(nn.Module):
@@ -21,7 +23,7 @@ class AdaptiveAttention(nn.Module):
     A step attends to the valid steps of its own stream, to the summary vector of its stream and to
     its partner, the same step of the other stream. A summary vector attends to its own stream only.
     That is one softmax over a row of a (2 N, 2 N) mask, computed as one N x N product for each
-    stream and a single further logit for the partner.
+    stream and a single further logit for the partner. Nobody attends to a partner that is missing.
 
     Args:
         width: channels.
@@ -45,7 +47,8 @@ class AdaptiveAttention(nn.Module):
 
         Args:
             x: one or two streams.
-            mask: valid steps, (B, T). Padded steps are not attended, except by their partners.
+            mask: steps where each stream has content, (M, B, T). The others are not attended,
+                except by their partners where these have none either, as published.
 
         Returns:
             (M, B, 1 + T, C).
@@ -56,19 +59,27 @@ class AdaptiveAttention(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         query = query * heads[1] ** -0.5
-        allowed = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)  # (B, 1 + T)
-        logits = query @ key.transpose(-1, -2)
-        logits = logits.masked_fill(~allowed[:, None, None], -torch.inf)
-        # The softmax itself is in float32 under autocast; only the products are in half precision.
-        if len(x) == 1:
-            mixed = logits.softmax(-1).to(value.dtype) @ value
-        else:
-            partner = (query * key.flip(0)).sum(-1, keepdim=True)
-            is_summary = torch.arange(x.shape[2], device=x.device)[:, None] == 0
-            partner = partner.masked_fill(is_summary, -torch.inf)
-            weights = torch.cat([logits, partner], dim=-1).softmax(-1).to(value.dtype)
-            mixed = weights[..., :-1] @ value + weights[..., -1:] * value.flip(0)
-        out: Tensor = self.out(mixed.transpose(2, 3).flatten(3))
+        allowed = F.pad(mask, (1, 0), value=True)  # (M, B, 1 + T)
+        alone = F.pad(mask & ~mask.flip(0), (1, 0), value=True)  # a summary always is
+
+        def mix(rows: slice) -> Tensor:
+            """Return (M, B, H, rows, C / H)."""
+            asked = query[..., rows, :]
+            logits = asked @ key.transpose(-1, -2)
+            logits = logits.masked_fill(~allowed[:, :, None, None], -torch.inf)
+            # The softmax is in float32 under autocast; only the products are in half precision.
+            if len(x) == 1:
+                mixed: Tensor = logits.softmax(-1).to(value.dtype) @ value
+            else:
+                partner = (asked * key.flip(0)[..., rows, :]).sum(-1, keepdim=True)
+                partner = partner.masked_fill(alone[:, :, None, rows, None], -torch.inf)
+                weights = torch.cat([logits, partner], dim=-1).softmax(-1).to(value.dtype)
+                mixed = weights[..., :-1] @ value
+                mixed = mixed + weights[..., -1:] * value.flip(0)[..., rows, :]
+            return mixed
+
+        rows = in_blocks(mix, x.shape[2])
+        out: Tensor = self.out(rows.transpose(2, 3).flatten(3))
         return out
 
 
@@ -106,8 +117,8 @@ class AlignmentLayer(nn.Module):
 class AdaptiveAlignment(nn.Module):
     """Bring both streams to one width and let them align (AAC).
 
-    `tokens = norm(relu(linear(norm(projected + aligned))))` of each stream. Padded steps of the
-    tokens are not zero, as published, unless `length_free`.
+    `tokens = norm(relu(linear(norm(projected + aligned))))` of each stream. Where a stream has no
+    content, as on padded steps, they are not zero, as published, unless `length_free`.
 
     Args:
         widths: width of the features by stream.
@@ -120,7 +131,7 @@ class AdaptiveAlignment(nn.Module):
         attend: use the attention at all; without it only the linear maps are left, and the summary
             of a stream is the mean of its projected steps (ours: the paper does not say).
         length_free: a sinusoidal position code for any length in place of the tables, and tokens
-            that are zero where there is no video.
+            that are zero where their stream has no content.
     """
 
     def __init__(
@@ -166,33 +177,33 @@ class AdaptiveAlignment(nn.Module):
                 self.positions = _rows(streams, 1 + max_length, width)
 
     def forward(
-        self, streams: dict[str, Tensor], mask: Tensor
+        self, streams: dict[str, Tensor], masks: StreamMasks
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Align the streams.
 
         Args:
             streams: features by name, (B, T, C_in).
-            mask: valid steps, (B, T).
+            masks: valid steps, (B, T).
 
         Returns:
             Tokens, (B, T, C), and the summary, (B, C), of each stream.
         """
         projected = {name: self.projections[name](x) for name, x in streams.items()}
         if self.attend:
-            x = torch.stack([self._with_summary(name, x, mask) for name, x in projected.items()])
+            video = masks.video
+            x = torch.stack([self._with_summary(name, x, video) for name, x in projected.items()])
+            content = torch.stack([masks.of(name) for name in streams])  # (M, B, T)
             for layer in list(self.layers) * self.num_repeats:
-                x = layer(x, mask)
+                x = layer(x, content)
             summaries = dict(zip(streams, x[:, :, 0].unbind(), strict=True))
             aligned = dict(zip(streams, x[:, :, 1:].unbind(), strict=True))
             tokens = {name: projected[name] + aligned[name] for name in streams}
         else:
-            steps = mask.sum(1, keepdim=True).clamp(min=1)
-            valid = mask.unsqueeze(-1)
-            summaries = {name: (x * valid).sum(1) / steps for name, x in projected.items()}
+            summaries = {name: _mean(x, masks.of(name)) for name, x in projected.items()}
             tokens = projected
         tokens = {name: self.outs[name](self.norms[name](x)) for name, x in tokens.items()}
         if self.length_free:
-            tokens = {name: x * mask.unsqueeze(-1) for name, x in tokens.items()}
+            tokens = {name: x * masks.of(name).unsqueeze(-1) for name, x in tokens.items()}
         return tokens, summaries
 
     def _with_summary(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
@@ -202,6 +213,11 @@ class AdaptiveAlignment(nn.Module):
             x = x + self.code(mask)
         behind: Tensor = torch.cat([summary, x], dim=1) + self.types[name]
         return behind if self.length_free else behind + self.positions[name]
+
+
+def _mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of (B, T, C) over the steps of a mask (B, T), zero over none: (B, C)."""
+    return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def _rows(streams: list[str], num_rows: int, width: int) -> nn.ParameterDict:

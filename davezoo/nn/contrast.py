@@ -33,21 +33,26 @@ _LOG_SCALE = math.log(1 / 0.07)  # where every temperature starts: at 0.07
 _MOST_LOG_SCALE = math.log(100)  # paper: temperatures stay between 0.01 and 1
 
 
-def inter_loss(visual: Tensor, audio: Tensor, scale: Tensor) -> Tensor:
+def inter_loss(visual: Tensor, audio: Tensor, complete: Tensor, scale: Tensor) -> Tensor:
     """Return how hard it is to tell each video's other modality from those of the batch (Eq. 7).
 
-    Cross-entropy of the scaled cosine similarities, mean of both directions.
+    Cross-entropy of the scaled cosine similarities, mean of both directions. A video without one of
+    the modalities is neither asked nor offered.
 
     Args:
         visual: visual summaries, (B, C).
         audio: audio summaries, (B, C).
+        complete: videos that have both, (B,), bool.
         scale: inverse temperature, ().
 
     Returns:
-        Loss of each video, (B,); zero in a batch of one.
+        Loss of each video, (B,); zero for one that has nothing to be told from.
     """
     logits = scale * (F.normalize(visual, dim=-1) @ F.normalize(audio, dim=-1).mT)
     same = logits.diagonal()
+    # On the diagonal every video keeps itself: alone with it, it costs nothing.
+    itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(~(complete[:, None] & complete | itself), -torch.inf)
     return 0.5 * (logits.logsumexp(0) + logits.logsumexp(1)) - same
 
 
@@ -62,7 +67,7 @@ def published_intra_loss(
     Args:
         anchor: tokens of the modality of anchor and negatives, (B, T, C).
         other: tokens of the other modality, (B, T, C).
-        key: key steps, (B, T), bool.
+        key: key steps at which both have content, (B, T), bool.
         negatives: hard negatives of each video, (B, M).
         scale: factor of the cosine similarities, ().
 
@@ -204,8 +209,10 @@ class TokenLosses(nn.Module):
         """Return the weighted losses by name: `loss_inter`, `loss_intra`, `loss_score`, ...
 
         Args:
-            features: `mask`, (B, T), and by stream `tokens`, (B, T, C), `scores`, (B, T) logits,
-                `categories`, (B, T, K) logits, and `summary`, (B, C).
+            features: `mask`, the steps of the video (B, T), and by stream `stream_masks`, its
+                steps with content (B, T), `tokens`, (B, T, C), `scores`, (B, T) logits,
+                `categories`, (B, T, K) logits, and `summary`, (B, C). Steps without content say
+                nothing and are contrasted with nothing.
             segments: events in grid steps, (B, N, 2).
             labels: class indices, (B, N), -1 where there is no event.
         """
@@ -216,15 +223,22 @@ class TokenLosses(nn.Module):
                 kind: features[kind][name].float()
                 for kind in ("tokens", "scores", "categories", "summary")
             }
+            | {"mask": features["stream_masks"][name]}
             for name in self.streams
         }
         with without_autocast(segments):
             find = self._published if self.objective == "published" else self._paper
-            losses = find(streams, features["mask"], segments.float(), labels)
+            complete = torch.stack([x["mask"] for x in streams.values()]).all(0)  # (B, T)
+            losses = find(streams, features["mask"], complete, segments.float(), labels)
         return {f"loss_{name}": weight * losses[name] for name, weight in self.weights.items()}
 
     def _published(
-        self, streams: dict[str, dict[str, Tensor]], mask: Tensor, segments: Tensor, labels: Tensor
+        self,
+        streams: dict[str, dict[str, Tensor]],
+        mask: Tensor,
+        complete: Tensor,
+        segments: Tensor,
+        labels: Tensor,
     ) -> dict[str, Tensor]:
         """Return the losses of the published code, without weights."""
         with torch.no_grad():
@@ -233,23 +247,27 @@ class TokenLosses(nn.Module):
             one_hot = targets.category.unsqueeze(-1) == classes  # (B, T, K)
         scores = [sigmoid_focal_loss(x["scores"], targets.foreground) for x in streams.values()]
         categories = [sigmoid_focal_loss(x["categories"], one_hot) for x in streams.values()]
+        content = torch.stack([x["mask"] for x in streams.values()])
         losses = {
-            "score": (torch.stack(scores) * mask).sum(),
-            "category": (torch.stack(categories).sum(-1) * mask).sum(),
+            "score": (torch.stack(scores) * content).sum(),
+            "category": (torch.stack(categories).sum(-1) * content).sum(),
         }
         if len(streams) == 2:
             visual, audio = (x["summary"] for x in streams.values())
-            losses["inter"] = inter_loss(visual, audio, self.log_scales["inter"].exp()).sum()
+            inter = self.log_scales["inter"].exp()
+            losses["inter"] = inter_loss(visual, audio, complete.any(1), inter).sum()
             directions = []
             for name, other in zip(streams, reversed(streams), strict=True):
                 x = streams[name]
                 with torch.no_grad():
-                    negatives = published_negatives(x["scores"], x["categories"], targets, mask)
+                    negatives = published_negatives(
+                        x["scores"], x["categories"], targets, x["mask"]
+                    )
                 directions.append(
                     published_intra_loss(
                         x["tokens"],
                         streams[other]["tokens"],
-                        targets.key,
+                        targets.key & complete,
                         negatives,
                         self.log_scales[name],  # itself, not its exponential
                     )
@@ -258,7 +276,12 @@ class TokenLosses(nn.Module):
         return losses
 
     def _paper(
-        self, streams: dict[str, dict[str, Tensor]], mask: Tensor, segments: Tensor, labels: Tensor
+        self,
+        streams: dict[str, dict[str, Tensor]],
+        mask: Tensor,
+        complete: Tensor,
+        segments: Tensor,
+        labels: Tensor,
     ) -> dict[str, Tensor]:
         """Return the losses of the paper, without weights."""
         with torch.no_grad():
@@ -267,25 +290,27 @@ class TokenLosses(nn.Module):
             foreground = members.any(1)
         scores, categories = [], []
         for x in streams.values():
-            target = foreground.float()
+            target, content = foreground.float(), x["mask"]
             entropy = F.binary_cross_entropy_with_logits(x["scores"], target, reduction="none")
-            scores.append((entropy * mask).sum() / mask.sum())
+            scores.append((entropy * content).sum() / content.sum().clamp(min=1))
             entropy = -(shares * x["categories"].log_softmax(-1)).sum(-1)  # zero off the events
-            categories.append(entropy.sum() / foreground.sum().clamp(min=1))
+            num_foreground = (foreground & content).sum().clamp(min=1)
+            categories.append((entropy * content).sum() / num_foreground)
         losses = {"score": torch.stack(scores).mean(), "category": torch.stack(categories).mean()}
         if len(streams) == 2:
             inter, intra = (
                 self.log_scales[name].clamp(0, _MOST_LOG_SCALE).exp() for name in ("inter", "intra")
             )
             visual, audio = (x["summary"] for x in streams.values())
-            losses["inter"] = inter_loss(visual, audio, inter).mean()
-            losses["intra"] = self._paper_intra(streams, mask, members, labels, intra)
+            videos = complete.any(1)
+            total = inter_loss(visual, audio, videos, inter).sum()
+            losses["inter"] = total / videos.sum().clamp(min=1)
+            losses["intra"] = self._paper_intra(streams, members, labels, intra)
         return losses
 
     def _paper_intra(
         self,
         streams: dict[str, dict[str, Tensor]],
-        mask: Tensor,
         members: Tensor,
         labels: Tensor,
         scale: Tensor,
@@ -296,11 +321,12 @@ class TokenLosses(nn.Module):
             same = labels.unsqueeze(2) == labels.unsqueeze(1)  # (B, N, N)
             counts = (labels >= 0) & ~same.tril(-1).any(-1)  # the first event of each class
             rows = labels.clamp(min=0).unsqueeze(-1)  # (B, N, 1)
-            own = members.gather(1, rows.expand(-1, -1, mask.shape[1])) & counts.unsqueeze(-1)
+            own = members.gather(1, rows.expand(-1, -1, members.shape[2])) & counts.unsqueeze(-1)
             for name, x in streams.items():
                 agrees = x["categories"].argmax(-1).unsqueeze(1) == rows  # (B, N, T)
-                positives[name] = predicted_members(own, agrees, x["scores"])
-                negatives[name] = paper_negatives(own, agrees, x["scores"], mask)
+                there = own & x["mask"].unsqueeze(1)
+                positives[name] = predicted_members(there, agrees, x["scores"])
+                negatives[name] = paper_negatives(own, agrees, x["scores"], x["mask"])
         directions = [
             paper_intra_loss(
                 streams[name]["tokens"],

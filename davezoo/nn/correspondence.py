@@ -16,12 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.layers import without_autocast
+from davezoo.nn.layers import each_block, in_blocks, without_autocast
 
 Objective = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagonal"]
 Correspondence = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagonal", "none"]
 TEMPERATURE_LIMITS = (0.001, 0.5)
 SIGMA_LIMITS = (0.2, 8.0)
+_BLOCK_ROWS = 4096  # of the similarities at a time; 16 videos of 256 steps are one block
 SMOOTHING = 0.2  # alpha of the softened objective, Table IV
 
 
@@ -40,8 +41,9 @@ class CorrespondenceCorrection(nn.Module):
 
     The loss is the mean over the rows of -sum_j G_ij log softmax_j(S_ij), and over both directions.
     G is never laid out over the batch: what the loss needs of it are sums over the steps of one
-    video, or over all steps alike; only the similarities S are (B T)^2. Padded steps are neither
-    asked nor offered. All arithmetic is float32, also under autocast.
+    video, or over all steps alike; the similarities S and the Gaussian are made for some rows at a
+    time. Padded steps and those without sound are neither asked nor offered. All arithmetic is
+    float32, also under autocast.
 
     Temperature and sigma are learned as logarithms and put back into their limits before each use
     in training: beyond a barrier at sigma of some 70 steps the loss would fall to zero.
@@ -70,18 +72,13 @@ class CorrespondenceCorrection(nn.Module):
 
         Args:
             streams: `visual` and `audio`, (B, T, C) each.
-            mask: valid steps, (B, T).
+            mask: steps where both have content, (B, T).
         """
         self._keep_within_limits()
         with without_autocast(mask):
             visual, audio = (self._project(name, streams[name]) for name in ("visual", "audio"))
             visual = visual / self.log_temperature.float().exp()
-            similarity = visual.flatten(0, 1) @ audio.flatten(0, 1).T  # (B T, B T)
-            valid = mask.flatten()
-            pairs = valid[:, None] & valid
-            # Not minus infinity: a padded row would be nothing but that, and its softmax NaN.
-            similarity = similarity.masked_fill(~pairs, torch.finfo(similarity.dtype).min)
-            totals = similarity.logsumexp(1), similarity.logsumexp(0)
+            totals = _totals(visual.flatten(0, 1), audio.flatten(0, 1), mask.flatten())
             to_audio = self._rows(visual, audio, mask, totals[0])
             to_visual = self._rows(audio, visual, mask, totals[1])
             return 0.5 * (to_audio + to_visual)
@@ -112,19 +109,23 @@ class CorrespondenceCorrection(nn.Module):
                 attraction = (1 - SMOOTHING) * attraction + share * (asked @ everyone)
                 weight = (1 - SMOOTHING) + share * count * weight
         else:
-            target = self._gaussian(mask.shape[1])
-            weight = valid @ target
-            near = target * valid.unsqueeze(1)  # (B, T, T)
-            attraction = (asked * (near @ other)).sum(-1)
+
+            def sums_of(steps: slice) -> Tensor:
+                target = self._gaussian(steps, mask.shape[1])
+                near = target * valid.unsqueeze(1)  # (B, steps, T)
+                attraction = (asked[:, steps] * (near @ other)).sum(-1)
+                return torch.stack([valid @ target.T, attraction], dim=-1)
+
+            weight, attraction = in_blocks(sums_of, mask.shape[1]).unbind(-1)
         total = total.view(mask.shape).masked_fill(~mask, 0)
         loss = (weight * total - attraction) * valid
         mean: Tensor = loss.sum() / count
         return mean
 
-    def _gaussian(self, num_steps: int) -> Tensor:
-        """Return the target between the steps of one video, (T, T)."""
+    def _gaussian(self, steps: slice, num_steps: int) -> Tensor:
+        """Return the target of some steps of a video of T steps, (steps, T)."""
         step = torch.arange(num_steps, device=self.log_temperature.device, dtype=torch.float32)
-        distance = (step[:, None] - step) / math.sqrt(2)  # from the diagonal
+        distance = (step[steps, None] - step) / math.sqrt(2)  # from the diagonal
         log_sigma = torch.zeros_like(step[0]) if self.log_sigma is None else self.log_sigma.float()
         exponent = -0.5 * (distance * torch.exp(-log_sigma)).square()
         return torch.exp(exponent - log_sigma) / math.sqrt(2 * math.pi)
@@ -136,6 +137,26 @@ class CorrespondenceCorrection(nn.Module):
             self.log_temperature.clamp_(*(math.log(limit) for limit in TEMPERATURE_LIMITS))
             if self.log_sigma is not None:
                 self.log_sigma.clamp_(*(math.log(limit) for limit in SIGMA_LIMITS))
+
+
+def _totals(rows: Tensor, columns: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logsumexp of each row and of each column of S, (N,) each.
+
+    Args:
+        rows: vectors of the rows, (N, C).
+        columns: vectors of the columns, (N, C).
+        valid: which of both count, (N,).
+    """
+
+    def totals_of(some: slice) -> tuple[Tensor, Tensor]:
+        similarity = rows[some] @ columns.T
+        # Not minus infinity: a padded row would be nothing but that, and its softmax NaN.
+        least = torch.finfo(similarity.dtype).min
+        similarity = similarity.masked_fill(~(valid[some, None] & valid), least)
+        return similarity.logsumexp(1), similarity.logsumexp(0)
+
+    of_rows, of_columns = zip(*each_block(totals_of, len(rows), _BLOCK_ROWS), strict=True)
+    return torch.cat(of_rows), torch.stack(of_columns).logsumexp(0)
 
 
 def _projector(width: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
+from davezoo.nn.masks import StreamMasks
 from davezoo.structures import Batch, Predictions
 
 Modalities = Literal["both", "audio", "visual"]
@@ -98,13 +99,17 @@ class Detector(nn.Module, ABC):
         return {"visual": self.visual_width, "audio": self.audio_width}
 
     @abstractmethod
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Detect events.
 
         Args:
             visual: visual features, (B, C_v, T), T a multiple of the coarsest stride.
             audio: audio features, (B, C_a, T).
             mask: True on the steps that belong to the video, (B, T), bool.
+            audio_mask: True on the steps that have sound, (B, T), bool, nowhere in a video without
+                an audio track; None where every video has sound on all its steps.
 
         Returns:
             Logits, offsets and masks of every level, and named intermediates.
@@ -119,24 +124,43 @@ class Detector(nn.Module, ABC):
         return {}
 
     def prepare(
-        self, visual: Tensor, audio: Tensor, mask: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], StreamMasks]:
         """Check the input of `forward` and lay it out as the modules take it.
 
         Args:
             visual: visual features, (B, C_v, T).
             audio: audio features, (B, C_a, T).
             mask: True on the steps that belong to the video, (B, T).
+            audio_mask: True on the steps that have sound, (B, T), or None for all of `mask`.
 
         Returns:
-            The modalities that are read by name, (B, T, C) each, and the mask (B, T), padded to
-            `max_length` if that is fixed.
+            The modalities that are read by name, (B, T, C) each, audio zero where it has no sound,
+            and their masks (B, T), padded to `max_length` if that is fixed.
 
         Raises:
             InputError: naming the remedy, if the input does not fit this detector.
         """
         given = {"visual": visual, "audio": audio}
         streams = {name: given[name] for name in self.streams}
+        self._check_shapes(streams, mask, audio_mask)
+        streams = {name: x.transpose(1, 2) for name, x in streams.items()}
+        partial = {}
+        if audio_mask is not None and "audio" in streams:
+            partial["audio"] = mask & audio_mask
+            # Not multiplied: whatever stands where there is no sound, NaN too, must not get in.
+            streams["audio"] = streams["audio"].masked_fill(~partial["audio"].unsqueeze(-1), 0)
+        missing = self.max_length - mask.shape[1] if self.fixed_length else 0
+        if missing:
+            streams = {name: F.pad(x, (0, 0, 0, missing)) for name, x in streams.items()}
+            mask = F.pad(mask, (0, missing))
+            partial = {name: F.pad(x, (0, missing)) for name, x in partial.items()}
+        return streams, StreamMasks(mask, partial)
+
+    def _check_shapes(
+        self, streams: dict[str, Tensor], mask: Tensor, audio_mask: Tensor | None
+    ) -> None:
+        """Refuse features (B, C, T) and masks (B, T) that do not fit this detector."""
         for name, x in streams.items():
             if x.ndim != 3 or x.shape[1] != self.widths[name]:
                 raise InputError(
@@ -148,6 +172,11 @@ class Detector(nn.Module, ABC):
                     f"Expected `{name}` and `mask` to agree in B and T, got {tuple(x.shape)} and "
                     f"{tuple(mask.shape)}; cut or pad them to one length."
                 )
+        if audio_mask is not None and audio_mask.shape != mask.shape:
+            raise InputError(
+                f"Expected `audio_mask` to have the shape of `mask`, got {tuple(audio_mask.shape)} "
+                f"and {tuple(mask.shape)}; leave it out where every video has sound."
+            )
         num_steps = mask.shape[1]
         if num_steps % self.strides[-1]:
             raise InputError(
@@ -155,12 +184,6 @@ class Detector(nn.Module, ABC):
                 f"{num_steps}; pad the batch (EventDataModule's `length_multiple`)."
             )
         self.check_length("T", num_steps)
-        streams = {name: x.transpose(1, 2) for name, x in streams.items()}
-        if self.fixed_length and num_steps < self.max_length:
-            missing = self.max_length - num_steps
-            streams = {name: F.pad(x, (0, 0, 0, missing)) for name, x in streams.items()}
-            mask = F.pad(mask, (0, missing))
-        return streams, mask
 
     def check_length(self, name: str, num_steps: int) -> None:
         """Refuse what is too long for weights of a fixed length.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from davezoo.nn.attention import ConvAttentionBlock
 from davezoo.nn.layers import SinusoidalPositions, TemporalConv
+from davezoo.nn.masks import StreamMasks
 
 
 class StreamEncoder(nn.Module):
@@ -43,14 +44,21 @@ class StreamEncoder(nn.Module):
             for _ in range(num_blocks)
         )
 
-    def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        """Encode (B, T, C_in) to (B, T, C)."""
+    def forward(self, x: Tensor, mask: Tensor, key_mask: Tensor, positions: Tensor) -> Tensor:
+        """Encode (B, T, C_in) to (B, T, C).
+
+        Args:
+            x: features.
+            mask: steps that hold something, (B, T).
+            key_mask: steps that may be attended, (B, T).
+            positions: code of each step, (B, T, C) or (1, T, C).
+        """
         for conv, norm in zip(self.convs, self.norms, strict=True):
             # Not masked again: padded steps hold the activated bias of the norm, as published.
             x = self.activation(norm(conv(x, mask, [x.shape[1]])))
         x = x + positions * mask.unsqueeze(-1)
         for block in self.blocks:
-            x = block(x, x, mask, key_mask=mask)
+            x = block(x, x, mask, key_mask=key_mask)
         return x
 
 
@@ -93,9 +101,10 @@ class TwoStreamEncoder(nn.Module):
             }
         )
 
-    def forward(self, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-        """Encode every modality, (B, T, C_in) by name, to (B, T, C)."""
-        positions = self.positions(mask)
+    def forward(self, streams: Mapping[str, Tensor], masks: StreamMasks) -> dict[str, Tensor]:
+        """Encode every modality, (B, T, C_in) by name, to (B, T, C), zero where it is not there."""
+        positions = self.positions(masks.video)
         return {
-            name: encode(streams[name], mask, positions) for name, encode in self.streams.items()
+            name: encode(streams[name], masks.of(name), masks.keys(name), positions)
+            for name, encode in self.streams.items()
         }

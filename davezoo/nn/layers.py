@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself uses
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+_Result = TypeVar("_Result")
 
 # Rows at a time of what looks at all steps; the usual 224 and 256 steps are one block.
 BLOCK_ROWS = 320
@@ -41,19 +44,30 @@ def in_blocks(rows_of: Callable[[slice], Tensor], num_rows: int) -> Tensor:
     Returns:
         All rows, (..., `num_rows`, C).
     """
-    starts = range(0, num_rows, BLOCK_ROWS)
-    if len(starts) == 1:
-        return rows_of(slice(0, num_rows))
-    blocks = [
+    return torch.cat(each_block(rows_of, num_rows, BLOCK_ROWS), dim=-2)
+
+
+def each_block(
+    function: Callable[[slice], _Result], num_rows: int, block_rows: int
+) -> list[_Result]:
+    """Call a function for one block of rows after the other; see `in_blocks`.
+
+    Args:
+        function: what is called, without random draws.
+        num_rows: rows in all.
+        block_rows: rows of a block.
+    """
+    if num_rows <= block_rows:
+        return [function(slice(0, num_rows))]
+    return [
         checkpoint(
-            rows_of,
-            slice(start, min(start + BLOCK_ROWS, num_rows)),
+            function,
+            slice(start, min(start + block_rows, num_rows)),
             use_reentrant=False,
-            preserve_rng_state=False,  # nothing is drawn
+            preserve_rng_state=False,
         )
-        for start in starts
+        for start in range(0, num_rows, block_rows)
     ]
-    return torch.cat(blocks, dim=-2)
 
 
 def zero_bias_linear(in_width: int, out_width: int) -> nn.Linear:

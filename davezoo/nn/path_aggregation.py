@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.nn.attention import ConvAttention
-from davezoo.nn.layers import DepthwiseConv, TemporalConv, zero_bias_linear
+from davezoo.nn.layers import DepthwiseConv, TemporalConv, in_blocks, zero_bias_linear
 
 NUM_BINS = 4  # of each pooled level
 NUM_POOLED_LEVELS = 3  # the finest ones
@@ -42,10 +42,9 @@ class StridedPyramid(nn.Module):
         """Return levels (N, T_l, C), the first of them `x`, for masks (N, T_l)."""
         levels = [x]
         for conv, norm, mask in zip(self.convs, self.norms, masks[1:], strict=True):
-            valid = mask.unsqueeze(-1)
-            x = norm(conv(x) * valid)
-            if self.masked:
-                x = x * valid
+            # A row without any content has none on coarser levels either.
+            kept = mask if self.masked else mask.any(1, keepdim=True)
+            x = norm(conv(x) * mask.unsqueeze(-1)) * kept.unsqueeze(-1)
             levels.append(x)
         return levels
 
@@ -56,7 +55,8 @@ class MaxSigmoidGate(nn.Module):
     `gate = sigmoid(max_j <x_t, g_j> / sqrt(d) + b)` for each head of d channels. As published, the
     matches `g_j` are the channels of the guide, each described by a linear map over its `steps`
     time steps, which bakes that length into the weights. Length-free, they are the valid steps of
-    the guide, described by a linear map over its channels (the equation as printed).
+    the guide, described by a linear map over its channels (the equation as printed). With a guide
+    that is empty, that of a video without sound, the bias alone decides in both forms.
 
     Args:
         width: channels of the stream.
@@ -85,7 +85,7 @@ class MaxSigmoidGate(nn.Module):
             x: (N, T_l, D).
             mask: valid steps of `x`, (N, T_l).
             guide: (N, T, C).
-            guide_mask: valid steps of the guide, (N, T).
+            guide_mask: steps of the guide that hold something, (N, T).
 
         Returns:
             (N, T_l, D), zero where `mask` is False.
@@ -94,12 +94,15 @@ class MaxSigmoidGate(nn.Module):
         described: Tensor = self.describe(guide if self.over_steps else guide.transpose(1, 2))
         matches = described.reshape(*described.shape[:2], *heads).permute(0, 2, 3, 1)
         rows = x.reshape(*x.shape[:2], *heads)
-        products = rows.transpose(1, 2) @ matches  # (N, H, T_l, J)
-        if self.over_steps:
-            products = products.masked_fill(~guide_mask[:, None, None], -torch.inf)
-        best = products.amax(-1).transpose(1, 2)  # (N, T_l, H)
-        if self.over_steps:  # without a single valid step the bias alone decides
-            best = best.masked_fill(~guide_mask.any(1)[:, None, None], 0)
+
+        def best_of(steps: slice) -> Tensor:
+            products = rows[:, steps].transpose(1, 2) @ matches  # (N, H, steps, J)
+            if self.over_steps:
+                products = products.masked_fill(~guide_mask[:, None, None], -torch.inf)
+            return products.amax(-1).transpose(1, 2)
+
+        best = in_blocks(best_of, x.shape[1])  # (N, T_l, H)
+        best = best.masked_fill(~guide_mask.any(1)[:, None, None], 0)
         gate = torch.sigmoid(best / heads[1] ** 0.5 + self.bias)
         convolved: Tensor = self.conv(x, mask, [x.shape[1]])
         return (convolved.view_as(rows) * gate.unsqueeze(-1)).flatten(2)
@@ -138,10 +141,10 @@ class GuidedFusion(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, guide: Tensor, guide_mask: Tensor) -> Tensor:
         """Fuse (N, T_l, 2 C), two levels side by side, to (N, T_l, C); see `MaxSigmoidGate`."""
-        valid = mask.unsqueeze(-1)
+        valid, key_mask = mask.unsqueeze(-1), _never_empty(mask)
         parts = list((self.split(x) * valid).chunk(2, dim=-1))
         for attention in self.attentions:
-            parts.append(attention(parts[-1], parts[-1], mask) * valid)
+            parts.append(attention(parts[-1], parts[-1], key_mask) * valid)
         parts.append(self.gate(parts[-1], mask, guide, guide_mask))
         merged: Tensor = self.merge(torch.cat(parts, dim=-1)) * valid
         return merged
@@ -168,8 +171,21 @@ class GuideUpdate(nn.Module):
         self.stretch = None if steps is None else zero_bias_linear(num_tokens, steps)
         self.attention = ConvAttention(width, num_heads)
 
-    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor], guide: Tensor) -> Tensor:
-        """Return the new guide, (N, T, C), for levels (N, T_l, C), finest first."""
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        guide: Tensor,
+        guide_mask: Tensor,
+    ) -> Tensor:
+        """Return the new guide, (N, T, C), zero where it held nothing before.
+
+        Args:
+            levels: (N, T_l, C), finest first.
+            masks: valid steps, (N, T_l).
+            guide: (N, T, C).
+            guide_mask: steps of the guide that hold something, (N, T).
+        """
         pooled_masks = masks
         if self.stretch is not None:  # as published, padding is pooled like anything else
             pooled_masks = [torch.ones_like(mask) for mask in masks]
@@ -179,9 +195,14 @@ class GuideUpdate(nn.Module):
             renewed = guide + self.attention(tokens, guide)
         else:
             queries = self.stretch(tokens.transpose(1, 2)).transpose(1, 2)
-            renewed = self.attention(guide, queries, masks[0])
-        out: Tensor = renewed * masks[0].unsqueeze(-1)
+            renewed = self.attention(guide, queries, _never_empty(guide_mask))
+        out: Tensor = renewed * guide_mask.unsqueeze(-1)
         return out
+
+
+def _never_empty(mask: Tensor) -> Tensor:
+    """Let rows without content be attended: a softmax over nothing is NaN, zeros stay zeros."""
+    return mask | ~mask.any(1, keepdim=True)
 
 
 def pool_valid(x: Tensor, mask: Tensor, num_bins: int) -> Tensor:
@@ -192,18 +213,18 @@ def pool_valid(x: Tensor, mask: Tensor, num_bins: int) -> Tensor:
 
     Args:
         x: (N, T, C).
-        mask: valid steps, (N, T), from the first on.
+        mask: valid steps, (N, T).
         num_bins: bins.
 
     Returns:
         (N, `num_bins`, C); zeros where there is no valid step.
     """
-    steps = torch.arange(x.shape[1], device=x.device)
+    rank = (mask.cumsum(1) - 1).unsqueeze(1)  # of each valid step among them, (N, 1, T)
     index = torch.arange(num_bins, device=x.device)
     length = mask.sum(1, keepdim=True)  # (N, 1)
     start = index * length // num_bins  # (N, bins)
     end = ((index + 1) * length + num_bins - 1) // num_bins
-    inside = (steps >= start.unsqueeze(-1)) & (steps < end.unsqueeze(-1))  # (N, bins, T)
+    inside = mask.unsqueeze(1) & (rank >= start.unsqueeze(-1)) & (rank < end.unsqueeze(-1))
     total = inside.to(x.dtype) @ x
     return total / (end - start).clamp(min=1).unsqueeze(-1)
 
@@ -239,21 +260,25 @@ class PathAggregation(nn.Module):
             self.down_norm = nn.LayerNorm(width)
 
     def forward(
-        self, levels: Sequence[Tensor], masks: Sequence[Tensor], guide: Tensor
+        self,
+        levels: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        guide: Tensor,
+        guide_mask: Tensor,
     ) -> list[Tensor]:
         """Aggregate the levels of each row.
 
         Args:
             levels: (N, T_l, C), finest first.
             masks: valid steps, (N, T_l).
-            guide: the other stream, (N, T, C), of the valid steps of the first level.
+            guide: the other stream, (N, T, C).
+            guide_mask: valid steps of the guide, (N, T).
 
         Returns:
             Levels of the same shapes.
         """
         if self.update is None:
             return list(levels)
-        guide_mask = masks[0]
         inner = [levels[-1]]  # finest first, grown from its end
         for index, fuse in enumerate(self.top_down):
             finer = len(levels) - 2 - index
@@ -262,7 +287,7 @@ class PathAggregation(nn.Module):
             doubled = inner[0].repeat_interleave(2, dim=1)
             pair = torch.cat([doubled, levels[finer]], dim=-1)
             inner.insert(0, fuse(pair, mask, guide, guide_mask))
-        guide = self.update(inner, masks, guide)
+        guide = self.update(inner, masks, guide, guide_mask)
         out = [inner[0]]
         for fuse, level, mask in zip(self.bottom_up, inner[1:], masks[1:], strict=True):
             halved = F.silu(self.down_norm(self.down(out[-1], mask, [out[-1].shape[1]])))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor, nn
 
 from davezoo.nn.attention import ConvAttention, ConvAttentionBlock
+from davezoo.nn.masks import StreamMasks
 
 
 def partner_of(name: str, streams: Mapping[str, Tensor]) -> Tensor:
@@ -69,41 +70,46 @@ class CrossModalPyramid(nn.Module):
         )
 
     def forward(
-        self, streams: Mapping[str, Tensor], mask: Tensor
+        self, streams: Mapping[str, Tensor], masks: StreamMasks
     ) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
         """Return every modality at every level, and the masks of the levels.
 
         Args:
             streams: the modalities by name, (B, T, C).
-            mask: (B, T).
+            masks: valid steps, (B, T).
 
         Returns:
-            A list over levels, (B, T_l, C), by modality; a list over levels, (B, T_l).
+            A list over levels, (B, T_l, C), by modality; the steps of the video, a list over
+            levels, (B, T_l).
         """
         levels: dict[str, list[Tensor]] = {name: [] for name in streams}
-        masks = []
+        video = []
         for level, stride in enumerate(self.strides):
-            mask = mask[:, ::stride]
-            streams = self.step(level, streams, mask)
-            masks.append(mask)
+            masks = masks.strided(stride)
+            streams = self.step(level, streams, masks)
+            video.append(masks.video)
             for name, x in streams.items():
                 levels[name].append(x)
-        return levels, masks
+        return levels, video
 
-    def step(self, level: int, streams: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def step(
+        self, level: int, streams: Mapping[str, Tensor], masks: StreamMasks
+    ) -> dict[str, Tensor]:
         """Return the modalities (B, T_l, C) of a level from those of the level before.
 
         Args:
             level: the level to make; the first keeps the number of steps.
             streams: the modalities by name, (B, T_l or 2 T_l, C).
-            mask: valid steps of the new level, (B, T_l).
+            masks: valid steps of the new level, (B, T_l).
         """
         asking = {
             name: partner_of(name, streams) if self.interaction else x
             for name, x in streams.items()
         }
         return {
-            name: self.block(name, level)(x, asking[name], mask, key_mask=mask)
+            name: self.block(name, level)(
+                x, asking[name], masks.of(name), key_mask=masks.keys(name)
+            )
             for name, x in streams.items()
         }
 

@@ -131,21 +131,21 @@ def published_negatives(
     """Choose hard negatives by the rule of the published code.
 
     They lie more than 4 steps from every key step, and are predicted to have the class of the
-    first key step (class 0 where it has none, which is so on the published grid alone). Of the L
-    steps of a video the last one never counts, and at most (L - 1) / 8, rounded up, are chosen.
+    first key step (class 0 where it has none, which is so on the published grid alone). Of L steps
+    with content the last one never counts, and at most (L - 1) / 8, rounded up, are chosen.
 
     Args:
         scores: logits of the score head, (B, T).
         categories: logits of the category head, (B, T, K).
         targets: what the steps should say.
-        mask: True on the steps that belong to the video, (B, T).
+        mask: True on the steps where the modality has content, (B, T).
 
     Returns:
         The negatives of each video, M = ceil((T - 1) / 8).
     """
     first = targets.key.int().argmax(1, keepdim=True)
     label = targets.category.gather(1, first).clamp(min=0)  # (B, 1)
-    but_last = F.pad(mask[:, 1:], (0, 1))
+    but_last = mask & F.pad(mask[:, 1:], (0, 1))
     candidates = but_last & ~near(targets.key) & (categories.argmax(-1) == label)
     limit = ((mask.sum(1, keepdim=True) + 6) // 8).clamp(min=1)
     return highest_scored(scores, candidates, limit, max(1, (mask.shape[1] + 6) // 8))
@@ -180,7 +180,7 @@ def paper_negatives(members: Tensor, agrees: Tensor, scores: Tensor, mask: Tenso
         members: steps that belong to the class of each event, (B, N, T), bool.
         agrees: steps that are predicted to be of that class, (B, N, T), bool.
         scores: logits of the score head, (B, T).
-        mask: True on the steps that belong to the video, (B, T).
+        mask: True on the steps where the modality has content, (B, T).
 
     Returns:
         The negatives of each event class, M = T / 8.

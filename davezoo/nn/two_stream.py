@@ -100,28 +100,38 @@ class TwoStreamDetector(Detector):
             self.correspondence = CorrespondenceCorrection(width, correspondence)
         self.correspondence_weight = correspondence_weight
 
-    def forward(self, visual: Tensor, audio: Tensor, mask: Tensor) -> Predictions:
+    def forward(
+        self, visual: Tensor, audio: Tensor, mask: Tensor, audio_mask: Tensor | None = None
+    ) -> Predictions:
         """Detect events; see `Detector.forward`.
 
-        `features` of the result holds `encoded`, each modality (B, T, C) by name, and `mask`, its
-        valid steps (B, T); `levels`, a list of (B, T_l, C) over levels by modality; and `fused`,
-        (B, P, `fused_width`), what the heads read.
+        `features` of the result holds `encoded`, each modality (B, T, C) by name, `mask`, the steps
+        of the video (B, T), and `stream_masks`, those where each modality has content; `levels`, a
+        list of (B, T_l, C) over levels by modality; and `fused`, (B, P, `fused_width`), what the
+        heads read.
         """
-        streams, mask = self.prepare(visual, audio, mask)
-        encoded = self.encoder(streams, mask)
-        levels, masks = self.pyramid(encoded, mask)
-        lengths = [level.shape[1] for level in masks]
+        streams, masks = self.prepare(visual, audio, mask, audio_mask)
+        encoded = self.encoder(streams, masks)
+        levels, level_masks = self.pyramid(encoded, masks)
+        lengths = [level.shape[1] for level in level_masks]
         fused = torch.cat([torch.cat(of_stream, dim=1) for of_stream in levels.values()], dim=-1)
-        point_mask = torch.cat(masks, dim=1)
+        point_mask = torch.cat(level_masks, dim=1)
         if self.neck is not None:
             fused = self.neck(fused, point_mask, lengths)
         logits, offsets = self.heads(fused, point_mask, lengths)
-        features = {"encoded": encoded, "mask": mask, "levels": levels, "fused": fused}
-        return Predictions(logits, offsets, masks, features)
+        features = {
+            "encoded": encoded,
+            "mask": masks.video,
+            "stream_masks": {name: masks.of(name) for name in encoded},
+            "levels": levels,
+            "fused": fused,
+        }
+        return Predictions(logits, offsets, level_masks, features)
 
     def auxiliary_losses(self, predictions: Predictions, batch: Batch) -> dict[str, Tensor]:
         """Return `loss_correspondence` if it is built; see `CorrespondenceCorrection`.
 
+        Steps without sound correspond to nothing and are left out.
         It is part of `val/loss`, too. Each step is told from all others of the batch, so its value
         grows with their number: compare `val/loss` only between runs of the same
         `eval_batch_size`.
@@ -130,5 +140,6 @@ class TwoStreamDetector(Detector):
         if self.correspondence is None:
             return {}
         features = predictions.features
-        loss = self.correspondence(features["encoded"], features["mask"])
+        both = features["stream_masks"]["visual"] & features["stream_masks"]["audio"]
+        loss = self.correspondence(features["encoded"], both)
         return {"loss_correspondence": self.correspondence_weight * loss}

@@ -40,11 +40,11 @@ class WindowAttention(ConvAttention):
     interpolated from keys and values alike and take the places of its W steps. Step t then attends
     to the samples in places t - W/2 to t + W/2.
 
-    A sample more than half a step outside the video is not attended, nor is one of a window that
-    holds no step of the video; a step left without any sample gets zeros. A window grows at most to
-    the length of the video, not of the padded level, so that padding changes nothing. Size and
-    offset start as those of the base window: untrained, this is attention to the W + 1 nearest
-    steps.
+    A sample more than half a step outside the video is not attended, nor is one on a masked step or
+    of a window that holds no step of the video; a step left without any sample gets zeros. A window
+    grows at most to the length of the video, not of the padded level, so that padding changes
+    nothing. Size and offset start as those of the base window: untrained, this is attention to the
+    W + 1 nearest steps.
 
     Args:
         width: channels.
@@ -133,7 +133,7 @@ def _sample(
     centre = torch.arange(num_windows, device=mask.device) * size + 0.5 * (size - 1)
     spacing = (windows.sizes / size).unsqueeze(-1)
     position = ((centre + windows.offsets).unsqueeze(-1) + spacing * place).flatten(2)  # (N, H, S)
-    last = (mask.sum(1) - 1).clamp(min=0)[:, None, None]
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).amax(1)[:, None, None]
     inside = torch.unflatten(mask, 1, (-1, size)).any(2).repeat_interleave(size, dim=1).unsqueeze(1)
     # Half a step of slack: an untrained window at the border has samples exactly on it, which the
     # first step of the optimiser must not throw out.
@@ -143,6 +143,8 @@ def _sample(
     # the gradient of the position.
     low = position.detach().floor().long().clamp(0, mask.shape[1] - 1)
     high = (low + 1).minimum(last)
+    nearest = torch.where(position - low > 0.5, high, low)
+    seen = seen & mask.unsqueeze(1).expand_as(low).gather(2, nearest)
     part = (position - low).unsqueeze(-1).to(key.dtype)
     both = torch.cat([key, value], dim=-1)
     shape = (-1, -1, -1, both.shape[-1])

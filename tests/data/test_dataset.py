@@ -11,7 +11,7 @@ from davezoo.annotations import Annotations, read_annotations
 from davezoo.data import EventDataset, FeatureLayout
 from davezoo.data.features import FeatureError
 from davezoo.errors import InputError
-from davezoo.structures import FeatureGrid
+from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid
 
 UNAV_GRID = FeatureGrid(fps=25, stride=8, window=24)
 VIDEOS = ["v0", "v1", "v2", "long"]
@@ -211,8 +211,8 @@ def test_training_crop_cuts_the_very_steps_of_the_files(folder):
     assert torch.equal(whole.audio[:, starts[0] : starts[0] + 32], sample.audio)
 
 
-@pytest.mark.parametrize("name", ["unav", "ccnet"])
-def test_published_tiny_data(shared, name):
+@pytest.mark.parametrize(("name", "grid"), [("unav", UNAV100_GRID), ("ccnet", ONE_PEACE_GRID)])
+def test_published_tiny_data(shared, name, grid):
     from davezoo.data import EventDataModule
 
     root = shared / "official_tiny" / name / "dataset_tiny"
@@ -233,6 +233,7 @@ def test_published_tiny_data(shared, name):
         audio_files=audio_files,
         visual_width=sum(files[p].shape[1] for p in visual_files),
         audio_width=sum(files[p].shape[1] for p in audio_files),
+        grid=grid,
         num_workers=0,
     )
     datamodule.setup()
@@ -249,7 +250,8 @@ def test_published_tiny_data(shared, name):
         entry = database[sample.video_id]
         assert sample.duration == entry["duration"]
         segments = np.array([a["segment"] for a in entry["annotations"]], dtype=np.float32)
-        expected = (segments * np.float32(25) - np.float32(12)) / np.float32(8)
+        fps, stride, window = np.float32([grid.fps, grid.stride, grid.window])
+        expected = (segments * fps - np.float32(0.5) * window) / stride
         np.testing.assert_array_equal(sample.segments, expected)
         assert math.isfinite(float(sample.visual.sum() + sample.audio.sum()))
 

@@ -83,6 +83,13 @@ def test_numbers_that_fit_come_back_exactly(tmp_path_factory, array, fortran, dt
     assert verify(folder / "out").faults == {}
 
 
+def test_whoever_may_read_the_files_may_read_the_shards(loose, tmp_path):
+    for path in loose.iterdir():
+        path.chmod(0o644)
+    pack(loose, tmp_path / "out")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").glob("f*")} == {0o644}
+
+
 def test_largest_rounding_error(loose, tmp_path):
     packed = pack(loose, tmp_path / "out", dtype="float16")
     errors = {}
@@ -134,7 +141,8 @@ def test_a_broken_run_is_continued(loose, tmp_path, monkeypatch, written):
         with pytest.raises(KeyboardInterrupt):
             pack(loose, tmp_path / "out", grid=GRID)
     assert set(content(tmp_path / "out")) == set(map(shard_name, range(1, written + 1)))
-    (tmp_path / "out" / f"{shard_name(written + 1)}.incomplete123").write_bytes(b"killed")
+    (tmp_path / "out" / "incomplete-x7").mkdir()
+    (tmp_path / "out" / "incomplete-x7" / shard_name(written + 1)).write_bytes(b"killed")
     assert pack(loose, tmp_path / "out", grid=GRID).num_written == 5 - written
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert pack(loose, tmp_path / "out", grid=GRID).num_written == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from davezoo.data.plausibility import (
     as_floats,
-    describe_rescaled,
+    describe_one_length,
     explain_audio,
     explain_durations,
     explain_missing,
@@ -208,7 +208,7 @@ def test_real_durations_raise_no_alarm(shared, name):
     assert explain_durations(steps, durations, UNAV, None) == ""
     last = annotations.events.groupby("video")["end"].max().reindex(annotations.videos.index)
     assert explain_units(last.to_numpy(), ends(steps, UNAV)) == ""
-    assert describe_rescaled(steps, durations) == ""
+    assert describe_one_length(steps, durations) == ""
 
 
 def test_thumos_durations_that_are_too_short_raise_no_alarm(shared):
@@ -241,10 +241,22 @@ def test_times_in_seconds():
     assert explain_units(np.array([20.0, 35, 5000, 4000, 70, 80]), seconds) == ""
 
 
-def test_rescaled_features():
+def test_features_of_one_length():
     durations = np.array([30.0, 60, 90, 200, 150])
     steps = np.full(5, 100.0)
-    assert "every video has 100 feature vectors" in describe_rescaled(steps, durations)
-    assert describe_rescaled(np.array([99.0, 100, 100, 100, 100]), durations) == ""
-    assert describe_rescaled(steps, np.array([10.0, 10, 10.1, 10, 10])) == ""
-    assert describe_rescaled(steps, np.full(5, math.nan)) == ""
+    assert "5 of 5 videos have 100 feature vectors" in describe_one_length(steps, durations)
+    cut = np.array([70.0, 90, 100, 100, 80])
+    assert "2 of 5 videos have 100 feature vectors" in describe_one_length(cut, durations)
+    assert describe_one_length(np.array([60.0, 70, 80, 90, 100]), durations) == ""
+    assert describe_one_length(steps, np.array([10.0, 10, 10.1, 10, 10])) == ""
+    assert describe_one_length(steps, np.full(5, math.nan)) == ""
+
+
+def test_cut_features_are_no_wrong_frame_rate():
+    durations = np.array([12.4, 12.9, 13.5, 14.3, 15.0])
+    steps = np.full(5, 32.0)
+    assert explain_durations(steps, durations, UNAV, None) == ""
+    steps[:2] = 30
+    assert explain_durations(steps, durations, UNAV, None) == ""
+    clips = np.full(5, 14.0)
+    assert "would fit" in explain_durations(np.full(5, 32.0), clips, UNAV, None)

@@ -237,7 +237,8 @@ def test_videos_have_their_own_frame_rate_in_thumos14(tmp_path, capsys):
         visual = np.load(tmp_path / f"t/i3d_features/{video}.npy")
         assert visual.shape == (steps_of(duration, fps, 4, 16), 4)
     out = capsys.readouterr().out
-    assert f"--data data/thumos14.yaml --data.root {tmp_path}/t --data.visual_width 4" in out
+    words = "--data data/thumos14.yaml --config schedules/thumos14.yaml"
+    assert f"{words} --data.root {tmp_path}/t --data.visual_width 4" in out
 
 
 def test_audio_has_its_own_grid_and_may_be_missing(tmp_path):

@@ -1,6 +1,7 @@
 """What must hold of every method of the zoo, with both modalities and with one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,14 +15,20 @@ from tests.methods.zoo import (
     LENGTH,
     MAIN,
     METHODS,
+    NO_TRACK,
     ODD,
+    SILENT,
+    SOME_SOUND,
     USUAL,
     VARIANTS,
     build,
     build_strong,
+    build_with_weights_of,
+    losses_of,
     make_batch,
     rows_of,
     total_loss,
+    with_sound,
 )
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -43,7 +50,7 @@ def outputs(predictions: Predictions) -> Iterator[Tensor]:
 
 def predict(model: torch.nn.Module, batch: Batch) -> Predictions:
     with torch.no_grad():
-        predictions: Predictions = model(batch.visual, batch.audio, batch.mask)
+        predictions: Predictions = model(*batch.inputs)
     return predictions
 
 
@@ -115,10 +122,16 @@ def test_a_video_alone_and_in_a_batch_give_the_same_events(
     variant=st.sampled_from(ANY_LENGTH),
     lengths=st.lists(st.integers(1, LENGTH), min_size=1, max_size=3),
     seed=st.integers(0, 100),
+    ends=st.none() | st.tuples(*[st.integers(0, LENGTH)] * 3),
 )
-def test_padding_does_not_matter(variant: str, lengths: list[int], seed: int) -> None:
+def test_padding_does_not_matter(
+    variant: str, lengths: list[int], seed: int, ends: tuple[int, int, int] | None
+) -> None:
+    """Nor where the sound of each video ends."""
     model = build_strong(variant)
     batch = make_batch(lengths, [[] for _ in lengths], seed=seed)
+    if ends is not None:
+        batch = with_sound(batch, [(0, end) for end in ends[: len(lengths)]])
     steps = padded_length(max(lengths), LENGTH, model.detector.strides[-1])
     expected = predict(model, batch)
     found = predict(model, rows_of(batch, list(range(len(lengths))), steps))
@@ -152,7 +165,7 @@ def test_both_modalities_are_looked_at(variant: str) -> None:
 @every_reading
 def test_low_precision_is_finite(variant: str, modalities: str) -> None:
     model = build(variant, modalities=modalities)
-    for case in ("usual", "one video of one step without an event"):
+    for case in ("usual", "one video of one step without an event", "sound in some"):
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             total = total_loss(model, ODD[case])
@@ -162,15 +175,87 @@ def test_low_precision_is_finite(variant: str, modalities: str) -> None:
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.slow
+# Videos without sound -----------------------------------------------------------------------------
+
+
+@every_reading
+def test_a_video_with_sound_does_not_notice_those_without(variant: str, modalities: str) -> None:
+    model = build_strong(variant, modalities=modalities)
+    expected, found = predict(model, rows_of(USUAL, [0])), predict(model, SOME_SOUND)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        assert ours.isfinite().all()
+        torch.testing.assert_close(ours[:1], theirs, atol=1e-4, rtol=1e-4)
+
+
+@every_reading
+def test_what_stands_where_there_is_no_sound_is_not_heard(variant: str, modalities: str) -> None:
+    model, noisy = build_strong(variant, modalities=modalities), replace(SOME_SOUND)
+    noisy.audio = noisy.audio.nan_to_num(1e3)  # in the others stands NaN
+    expected, found = predict(model, SOME_SOUND), predict(model, noisy)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(total_loss(model, noisy), total_loss(model, SOME_SOUND))
+
+
+@every_reading
+def test_sound_everywhere_is_no_mask_at_all(variant: str, modalities: str) -> None:
+    model, masked = build_strong(variant, modalities=modalities), replace(USUAL)
+    masked.audio_mask = masked.mask
+    expected, found = predict(model, USUAL), predict(model, masked)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+    losses = losses_of(model, masked), losses_of(model, USUAL)
+    torch.testing.assert_close(*losses, atol=1e-6, rtol=1e-6)
+
+
+@every_variant
+def test_a_stream_without_content_is_zero(variant: str) -> None:
+    """And the visual stream is not."""
+    features = predict(build_strong(variant), SOME_SOUND).features
+    audio_mask = SOME_SOUND.audio_mask
+    assert audio_mask is not None
+    assert torch.equal(features["stream_masks"]["audio"], audio_mask)
+    assert not features["encoded"]["audio"][~audio_mask].any()
+    assert features["encoded"]["audio"][audio_mask].any()
+    for audio, visual in zip(*(features["levels"][x] for x in ("audio", "visual")), strict=True):
+        assert not audio[1].any()
+        assert visual[1].any()
+
+
+@every_variant
+def test_no_audio_track_is_not_the_same_as_zeros(variant: str) -> None:
+    """Zeros that are heard become biases and positions; a mask keeps them out."""
+    model, zeros = build_strong(variant), rows_of(SILENT, [1])
+    expected = predict(model, zeros)
+    found = predict(model, with_sound(zeros, [NO_TRACK]))
+    assert not torch.allclose(found.logits[0], expected.logits[0], atol=1e-3)
+
+
+@every_variant
+def test_without_an_audio_track_no_pair_of_modalities_is_compared(variant: str) -> None:
+    model = build_strong(variant).train()
+    losses = losses_of(model, ODD["no audio track in any"])
+    pairs = {"loss_correspondence", "loss_inter", "loss_intra"} & set(losses)
+    assert {name: float(losses[name].detach()) for name in pairs} == dict.fromkeys(pairs, 0.0)
+    assert float(losses["loss_cls"].detach()) > 0
+
+
 @pytest.mark.parametrize("variant", MAIN)
-def test_compiled_without_a_graph_break(variant: str) -> None:
+def test_no_shape_depends_on_the_sound(variant: str) -> None:
+    model, batch = build(variant).to("meta"), SOME_SOUND.to("meta")
+    assert {x.shape for x in losses_of(model, batch).values()} == {()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [USUAL, SOME_SOUND], ids=["usual", "sound in some"])
+@pytest.mark.parametrize("variant", MAIN)
+def test_compiled_without_a_graph_break(variant: str, batch: Batch) -> None:
     """The whole of a training step's loss; `eager` traces and leaves the kernels alone."""
     torch.compiler.reset()
-    model, batch = build_strong(variant, **TWO_LEVELS), USUAL
+    model = build_strong(variant, **TWO_LEVELS)
 
     def loss(visual: Tensor, audio: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        predictions = model(visual, audio, batch.mask)
+        predictions = model(visual, audio, batch.mask, batch.audio_mask)
         return predictions.logits, list(model.losses(predictions, batch).values())
 
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
@@ -196,3 +281,30 @@ def test_two_hundred_steps_in_low_precision(method: str) -> None:
         losses.append(total.detach())
     assert torch.stack(losses).isfinite().all()
     assert torch.stack(losses[-10:]).mean() < 0.5 * torch.stack(losses[:10]).mean()
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.endswith("windows")])
+def test_windows_as_wide_as_the_video_change_nothing(variant: str) -> None:
+    """And narrow ones do; the networks have the same weights."""
+    full = build_strong(variant, attention_window=None)
+    wide, narrow = (
+        build_with_weights_of(full, variant, attention_window=window) for window in (127, 5)
+    )
+    expected, found = predict(full, USUAL), predict(wide, USUAL)
+    for ours, theirs in zip(outputs(found), outputs(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(predict(narrow, USUAL).logits[0], expected.logits[0], atol=1e-3)
+
+
+def test_del_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its alignment and gates hold all steps for a block of rows alone; values and gradients."""
+    results = []
+    for num_rows in (320, 10):
+        monkeypatch.setattr("davezoo.nn.layers.BLOCK_ROWS", num_rows)
+        for modalities in ("both", "visual"):
+            model = build_strong("DEL, length-free", modalities=modalities)
+            total_loss(model, USUAL).backward()
+            gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+            results.append((list(outputs(predict(model, USUAL))), gradients))
+    for whole, blocks in zip(results[:2], results[2:], strict=True):
+        torch.testing.assert_close(blocks, whole, atol=1e-4, rtol=1e-3)

@@ -1,5 +1,7 @@
 """Every method at a tiny size, and the batches that all of them must take."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -63,6 +65,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         "DEL",
         {**_DEL, "length_free": True, "path_aggregation": False},
     ),
+    "UnAV, windows": ("UnAV", {"dependency_width": 8, "attention_window": 5}),
+    "CCNet, windows": ("CCNet", {"dependency_width": 8, "attention_window": 5}),
+    "LoCo, windows": ("LoCo", {**_LOCO, "attention_window": 5}),
+    "DEL, length-free, windows": ("DEL", {**_DEL, "length_free": True, "attention_window": 5}),
 }
 # The networks that are no part of another one.
 MAIN = ["UnAV", "CCNet", "CCNet, length-free", "LoCo", "DEL", "DEL, length-free"]
@@ -142,12 +148,22 @@ def rows_of(batch: Batch, rows: list[int], padded: int = LENGTH) -> Batch:
         video_ids=[batch.video_ids[row] for row in rows],
         durations=[batch.durations[row] for row in rows],
         grids=[batch.grids[row] for row in rows],
+        audio_mask=None if batch.audio_mask is None else batch.audio_mask[rows, :padded],
     )
+
+
+def with_sound(batch: Batch, ranges: list[tuple[int, int]]) -> Batch:
+    """Return a batch whose videos have sound from a first step to a last one, NaN elsewhere."""
+    steps = torch.arange(batch.mask.shape[1])
+    start, end = torch.tensor(ranges).unsqueeze(-1).unbind(1)  # (B, 1) each
+    audio_mask = batch.mask & (steps >= start) & (steps < end)
+    audio = batch.audio.masked_fill(~audio_mask.unsqueeze(1), torch.nan)
+    return replace(batch, audio=audio, audio_mask=audio_mask)
 
 
 def losses_of(model: EventLocalizer, batch: Batch) -> dict[str, Tensor]:
     """Return the weighted losses of a batch by name."""
-    return model.losses(model(batch.visual, batch.audio, batch.mask), batch)
+    return model.losses(model(*batch.inputs), batch)
 
 
 def total_loss(model: EventLocalizer, batch: Batch) -> Tensor:
@@ -161,6 +177,8 @@ USUAL = make_batch(
 )
 SILENT = rows_of(USUAL, [0, 1, 2])
 SILENT.audio.zero_()
+NO_TRACK = (0, 0)
+SOME_SOUND = with_sound(USUAL, [(0, LENGTH), NO_TRACK, (3, 6)])
 # What must train without NaN.
 ODD = {
     "usual": USUAL,
@@ -170,4 +188,6 @@ ODD = {
     "one class": make_batch([64, 9], [[(3.0, 20.0, 2)], [(1.0, 8.0, 2)]]),
     "one time step": make_batch([1, 1], [[(-0.5, 0.5, 0)], []]),
     "one video of one step without an event": make_batch([1], [[]]),
+    "sound in some": SOME_SOUND,
+    "no audio track in any": with_sound(USUAL, [NO_TRACK] * 3),
 }

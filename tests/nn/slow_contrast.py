@@ -25,9 +25,19 @@ def _focal(logit, target):
     return -alpha * (1 - p_t) ** 2 * math.log(p_t)
 
 
+def _steps(features, name, i):
+    """Return the steps of a video where a stream has content."""
+    return features["stream_masks"][name][i].nonzero().flatten().tolist()
+
+
+def _complete(features, i):
+    return set.intersection(*({*_steps(features, n, i)} for n in features["stream_masks"]))
+
+
 def _inter(features, scale):
-    """Return the sum over the batch; both directions averaged."""
-    visual, audio = features["summary"]["visual"], features["summary"]["audio"]
+    """Return the sum over the videos that have both modalities; both directions averaged."""
+    present = [i for i in range(len(features["mask"])) if _complete(features, i)]
+    visual, audio = (features["summary"][name][present] for name in ("visual", "audio"))
     total = 0.0
     for i in range(len(visual)):
         for x, others in ((visual[i], audio), (audio[i], visual)):
@@ -50,11 +60,10 @@ def _far(step, others, margin=4):
     return all(abs(step - other) > margin for other in others)
 
 
-def _published_negatives(scores, predicted, key, label):
-    last = len(scores) - 1
+def _published_negatives(scores, predicted, key, label, steps):
     chosen = []
-    for step in _by_score(scores, range(last)):
-        if len(chosen) >= max(1, last / 8):
+    for step in _by_score(scores, [step for step in steps if step + 1 in steps]):
+        if len(chosen) >= max(1, (len(steps) - 1) / 8):
             break
         if _far(step, key) and predicted[step] == label:
             chosen.append(step)
@@ -83,19 +92,21 @@ def published(features, segments, labels, scales):
         for name in names:
             scores = features["scores"][name][i, :length]
             logits = features["categories"][name][i, :length]
-            for step in range(length):
+            steps = _steps(features, name, i)
+            for step in steps:
                 totals["score"] += _focal(scores[step].item(), step in category)
                 for label in range(num_classes):
                     is_it = category.get(step) == label
                     totals["category"] += _focal(logits[step, label].item(), is_it)
-            if key and len(names) == 2:
+            both = key & _complete(features, i)
+            if both and len(names) == 2:
                 anchors, others = (
                     features["tokens"][n][i] for n in (name, names[1 - names.index(name)])
                 )
-                z, positive = _mean(anchors, key), _mean(others, key)
+                z, positive = _mean(anchors, both), _mean(others, both)
                 label = category.get(min(key), 0)
                 predicted = logits.argmax(-1).tolist()
-                negatives = _published_negatives(scores, predicted, key, label)
+                negatives = _published_negatives(scores, predicted, key, label, steps)
                 k = scales[name]
                 loss = _contrast(
                     k * _similar(z, positive), [k * _similar(z, anchors[n]) for n in negatives]
@@ -107,12 +118,13 @@ def published(features, segments, labels, scales):
     return {**totals, "inter": _inter(features, math.exp(scales["inter"]))}
 
 
-def _paper_sets(members, scores, predicted, label, length):
+def _paper_sets(members, scores, predicted, label, steps):
     """Return positives and hard negatives of one class in one modality."""
-    positives = [t for t in members if scores[t] > 0 and predicted[t] == label] or members
-    wrong = [t for t in range(length) if _far(t, members) and predicted[t] == label]
+    there = [t for t in members if t in steps]
+    positives = [t for t in there if scores[t] > 0 and predicted[t] == label] or there
+    wrong = [t for t in steps if _far(t, members) and predicted[t] == label]
     high = [t for t in wrong if scores[t] > 0]
-    return positives, _by_score(scores, high or wrong)[: max(1, length // 8)]
+    return positives, _by_score(scores, high or wrong)[: max(1, len(steps) // 8)]
 
 
 def _paper_intra(features, i, length, members, names, scale):
@@ -125,7 +137,7 @@ def _paper_intra(features, i, length, members, names, scale):
                 features["scores"][name][i, :length],
                 features["categories"][name][i, :length].argmax(-1).tolist(),
                 label,
-                length,
+                _steps(features, name, i),
             )
             for name in names
         )
@@ -144,9 +156,10 @@ def _paper_intra(features, i, length, members, names, scale):
 def paper(features, segments, labels, scales):
     """Return the losses of the paper."""
     names = list(features["tokens"])
-    num_valid = int(features["mask"].sum())
-    num_foreground = 0
-    score, category = 0.0, 0.0
+    masks = features["stream_masks"]
+    num_valid = {name: max(1, int(mask.sum())) for name, mask in masks.items()}
+    num_foreground = dict.fromkeys(names, 0)
+    score, category = 0.0, dict.fromkeys(names, 0.0)
     intra = {name: [] for name in names}
     for i, length in enumerate(features["mask"].sum(1).tolist()):
         members = {}
@@ -155,20 +168,22 @@ def paper(features, segments, labels, scales):
             members[label] = sorted({*members.get(label, []), *steps})
         for step in range(length):
             own = [label for label, steps in members.items() if step in steps]
-            num_foreground += bool(own)
-            for name in names:
+            for name in (name for name in names if masks[name][i, step]):
+                num_foreground[name] += bool(own)
                 p = _sigmoid(features["scores"][name][i, step].item())
-                score -= math.log(p if own else 1 - p) / num_valid / len(names)
+                score -= math.log(p if own else 1 - p) / num_valid[name] / len(names)
                 logits = features["categories"][name][i, step].tolist()
                 for label in own:
-                    category += (_logsumexp(logits) - logits[label]) / len(own) / len(names)
+                    category[name] += (_logsumexp(logits) - logits[label]) / len(own)
         if len(names) == 2:
             for order in (names, names[::-1]):
                 found = _paper_intra(features, i, length, members, order, math.exp(scales["intra"]))
                 intra[order[0]].extend(found)
-    losses = {"score": score, "category": category / max(1, num_foreground)}
+    by_stream = [category[name] / max(1, num_foreground[name]) for name in names]
+    losses = {"score": score, "category": sum(by_stream) / len(names)}
     if len(names) == 1:
         return losses
     means = [sum(found) / len(found) if found else 0.0 for found in intra.values()]
-    inter = _inter(features, math.exp(scales["inter"])) / len(labels)
+    num_videos = sum(bool(_complete(features, i)) for i in range(len(labels)))
+    inter = _inter(features, math.exp(scales["inter"])) / max(1, num_videos)
     return {**losses, "inter": inter, "intra": sum(means) / 2}

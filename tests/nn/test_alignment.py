@@ -7,24 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davezoo.nn.alignment import AdaptiveAlignment, AdaptiveAttention
+from davezoo.nn.masks import StreamMasks
 from tests.nn.plain import randomise
 
 STREAMS = ["visual", "audio"]
 
 
-def dense_mask(mask, num_streams):
+def dense_mask(mask):
     """Return who may attend to whom in [summary, steps, summary, steps], (B, M N, M N)."""
-    batch, steps = mask.shape
+    num_streams, batch, steps = mask.shape
     size = 1 + steps
     allowed = torch.zeros(batch, num_streams * size, num_streams * size, dtype=torch.bool)
     for b in range(batch):
         for m in range(num_streams):
             for row in range(size):
                 for column in range(size):
-                    valid = column == 0 or mask[b, column - 1]
+                    valid = column == 0 or mask[m, b, column - 1]
                     allowed[b, m * size + row, m * size + column] = valid
                 if row and num_streams == 2:
-                    allowed[b, m * size + row, (1 - m) * size + row] = True
+                    missing = mask[m, b, row - 1] and not mask[1 - m, b, row - 1]
+                    allowed[b, m * size + row, (1 - m) * size + row] = not missing
     return allowed
 
 
@@ -35,7 +37,7 @@ def dense_attention(ours, x, mask):
         layer(rows).unflatten(-1, (ours.num_heads, -1)).transpose(1, 2)
         for layer in (ours.query, ours.key, ours.value)
     )
-    allowed = dense_mask(mask, len(x))[:, None]
+    allowed = dense_mask(mask)[:, None]
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
     return torch.stack(ours.out(mixed.transpose(1, 2).flatten(2)).chunk(len(x), dim=1))
 
@@ -43,7 +45,8 @@ def dense_attention(ours, x, mask):
 def test_dense_mask_is_the_published_one(arrays_of_del):
     expected = torch.from_numpy(arrays_of_del["mask/attention"])
     lengths = torch.tensor([64, 37, 9])
-    assert torch.equal(dense_mask(torch.arange(64) < lengths[:, None], 2), expected)
+    mask = torch.arange(64) < lengths[:, None]
+    assert torch.equal(dense_mask(torch.stack([mask, mask])), expected)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +61,16 @@ def arrays_of_del(golden):
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     num_streams=st.sampled_from([1, 2]),
+    complete=st.booleans(),
     seed=st.integers(0, 100),
 )
-def test_attention_is_that_of_the_dense_mask(lengths, num_streams, seed):
+def test_attention_is_that_of_the_dense_mask(lengths, num_streams, complete, seed):
+    """Also where a stream lacks some steps, or all."""
     torch.manual_seed(seed)
     attention = randomise(AdaptiveAttention(8, 2)).double()
     x = torch.randn(num_streams, len(lengths), 7, 8, dtype=torch.float64)
     mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    mask = mask & (torch.rand(num_streams, len(lengths), 6) < (1.1 if complete else 0.5))
     torch.testing.assert_close(attention(x, mask), dense_attention(attention, x, mask))
 
 
@@ -79,8 +85,8 @@ def draw(lengths, steps=8, streams=STREAMS):
     torch.manual_seed(1)
     mask = torch.arange(steps) < torch.tensor(lengths)[:, None]
     widths = {"visual": 6, "audio": 3}
-    shape = (len(lengths), steps)
-    return {n: torch.randn(*shape, widths[n]).double() * mask[..., None] for n in streams}, mask
+    drawn = {n: torch.randn(*mask.shape, widths[n]).double() * mask[..., None] for n in streams}
+    return drawn, StreamMasks(mask)
 
 
 def test_summary_after_one_layer_knows_its_own_stream_alone():
@@ -129,11 +135,12 @@ def test_without_attention_the_summary_is_the_mean_of_the_valid_steps():
 
 
 def test_published_tokens_are_not_masked():
-    streams, mask = draw([8, 5])
+    streams, masks = draw([8, 5])
+    mask = masks.video
     published, free = alignment(), alignment(length_free=True)
-    assert published(streams, mask)[0]["visual"][~mask].all()
-    assert not free(streams, mask)[0]["visual"][~mask].any()
-    assert free(streams, mask)[0]["visual"][mask].any()
+    assert published(streams, masks)[0]["visual"][~mask].all()
+    assert not free(streams, masks)[0]["visual"][~mask].any()
+    assert free(streams, masks)[0]["visual"][mask].any()
 
 
 @settings(max_examples=20, deadline=None)
@@ -142,10 +149,30 @@ def test_length_free_tokens_do_not_depend_on_padding(length, steps, attend):
     module = alignment(length_free=True, attend=attend)
     streams, mask = draw([length], steps)
     short = {name: x[:, :length] for name, x in streams.items()}
-    expected, found = module(short, mask[:, :length]), module(streams, mask)
+    expected = module(short, StreamMasks(mask.video[:, :length]))
+    found = module(streams, mask)
     for name in STREAMS:
         torch.testing.assert_close(found[0][name][:, :length], expected[0][name])
         torch.testing.assert_close(found[1][name], expected[1][name])
+
+
+@pytest.mark.parametrize("length_free", [False, True])
+@pytest.mark.parametrize("attend", [False, True])
+def test_without_sound_the_visual_stream_is_alone(attend, length_free):
+    switches = {"attend": attend, "length_free": length_free}
+    both, alone = alignment(**switches), alignment(["visual"], **switches)
+    alone.load_state_dict({name: both.state_dict()[name] for name in alone.state_dict()})
+    streams, masks = draw([8, 5])
+    silent = torch.zeros_like(masks.video)
+    tokens, summary = both(streams, StreamMasks(masks.video, {"audio": silent}))
+    expected, expected_summary = alone({"visual": streams["visual"]}, masks)
+    # As published, partners on padded steps attend to each other.
+    steps = masks.video
+    torch.testing.assert_close(tokens["visual"][steps], expected["visual"][steps])
+    torch.testing.assert_close(summary["visual"], expected_summary["visual"])
+    assert tokens["audio"].isfinite().all()
+    assert tokens["audio"].any() != length_free
+    assert attend or not summary["audio"].any()
 
 
 def test_longer_than_the_table():
@@ -159,7 +186,7 @@ def test_attention_in_half_precision():
     attention = AdaptiveAttention(16, 8)
     x = 100 * torch.randn(2, 1, 9, 16)
     with torch.autocast("cpu", torch.bfloat16):
-        found = attention(x, torch.zeros(1, 8, dtype=torch.bool))
+        found = attention(x, torch.zeros(2, 1, 8, dtype=torch.bool))
     assert found.isfinite().all()
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from davezoo.errors import InputError
 from davezoo.nn.contrast import TokenLosses
 from tests.nn import slow_contrast
-from tests.nn.tokens import NUM_CLASSES, STREAMS, events, features, moved
+from tests.nn.tokens import NUM_CLASSES, STREAMS, events, features, moved, silenced
 
+MASKS = ("mask", "stream_masks")
 OBJECTIVES = ["published", "paper"]
 ONES = {f"{name}_weight": 1.0 for name in ("inter", "intra", "score", "category")}
 GOLDEN_TERMS = {  # before weights; those of both modalities together
@@ -50,7 +51,7 @@ def as_numbers(losses):
 
 
 def require_grad(inputs):
-    leaves = [x for kind, value in inputs.items() if kind != "mask" for x in value.values()]
+    leaves = [x for k, value in inputs.items() if k not in MASKS for x in value.values()]
     return [x.requires_grad_() for x in leaves]
 
 
@@ -67,13 +68,22 @@ def test_losses_equal_those_of_the_published_code(golden_tokens):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("streams", [STREAMS, ["visual"], ["audio"]])
 @settings(max_examples=25, deadline=None)
-@given(videos=drawn_videos, seed=seeds, log_scale=st.floats(0.1, 3))
-def test_losses_equal_plain_loops(objective, streams, videos, seed, log_scale):
+@given(
+    videos=drawn_videos,
+    seed=seeds,
+    log_scale=st.floats(0.1, 3),
+    sound=st.none() | st.tuples(*[st.sets(st.integers(0, 27))] * 3),
+)
+def test_losses_equal_plain_loops(objective, streams, videos, seed, log_scale, sound):
+    """Also where a step or a whole video has no sound."""
     losses = make(objective, streams)
     with torch.no_grad():
         for number, scale in enumerate(losses.log_scales.values()):
             scale.fill_(log_scale + number / 2)
     inputs = decisive(features([length for length, _ in videos], streams=streams, seed=seed))
+    if sound is not None and "audio" in streams:
+        heard = [[step in own for step in range(inputs["mask"].shape[1])] for own in sound]
+        inputs = silenced(inputs, torch.tensor(heard[: len(videos)]))
     annotated = events([rows for _, rows in videos])
     slow = {"published": slow_contrast.published, "paper": slow_contrast.paper}[objective]
     scales = {name: x.item() for name, x in losses.log_scales.items()}
@@ -139,7 +149,7 @@ def test_values_and_gradients_are_finite(objective, videos, scale):
     inputs = features([length for length, _ in videos])
     leaves = require_grad(moved(inputs, torch.float32))
     inputs = {
-        kind: value if kind == "mask" else {name: scale * x for name, x in value.items()}
+        kind: value if kind in MASKS else {name: scale * x for name, x in value.items()}
         for kind, value in inputs.items()
     }
     found = losses(inputs, *events([rows for _, rows in videos]))
@@ -162,6 +172,43 @@ def test_what_cannot_be_contrasted_costs_nothing(objective):
     everywhere.backward()
     assert everywhere.item() == 0
     assert not tokens.grad.any()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_video_without_sound_is_contrasted_with_nothing(objective):
+    """Neither anchor nor negative: the others lose the same, and nothing reaches it."""
+    annotated = events([[(2, 9, 0), (5, 12, 1)], [(0, 3, 0)], [(11, 15.5, 0)]])
+    heard = torch.tensor([[True], [True], [False]])
+    inputs = silenced(decisive(features([40, 33, 28], seed=3)), heard)
+    leaves = require_grad(inputs)
+    losses = make(objective)
+    found = losses(inputs, *annotated)
+    first = {
+        kind: value[:2] if kind == "mask" else {name: x[:2] for name, x in value.items()}
+        for kind, value in inputs.items()
+    }
+    expected = as_numbers(losses(first, *(x[:2] for x in annotated)))
+    if objective == "published":  # a mean over all videos, also those without a key step
+        expected["loss_intra"] *= 2 / 3
+    for name in ("loss_inter", "loss_intra"):
+        assert found[name].item() == pytest.approx(expected[name], rel=1e-5)
+    (found["loss_inter"] + found["loss_intra"]).backward()
+    reached = [x.grad for x in leaves if x.grad is not None]
+    assert reached
+    assert not any(grad[2].any() for grad in reached)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_batch_without_any_sound_is_finite(objective):
+    inputs = silenced(decisive(features([40, 33])), torch.tensor([[False], [False]]))
+    leaves, losses = require_grad(inputs), make(objective)
+    found = losses(inputs, *events([[(2, 9, 0)], [(0, 3, 0)]]))
+    assert found["loss_inter"].item() == found["loss_intra"].item() == 0
+    assert found["loss_score"].item() > 0
+    with torch.autograd.set_detect_anomaly(True):
+        torch.stack(list(found.values())).sum().backward()
+    gradients = [x.grad for x in [*leaves, *losses.parameters()]]
+    assert all(grad is not None and grad.isfinite().all() for grad in gradients)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -216,9 +263,7 @@ def test_one_stream_has_no_contrast_and_no_scale(objective):
 def test_losses_are_float32_under_autocast(objective):
     losses, annotated = make(objective), events([[(2, 9, 0)], [(0, 3, 0)]])
     half = moved(decisive(features([30, 12])), torch.bfloat16)
-    half["mask"] = half["mask"].bool()
     exact = moved(half, torch.float32)
-    exact["mask"] = half["mask"]
     with torch.autocast("cpu", torch.bfloat16):
         found = losses(half, *annotated)
     assert {x.dtype for x in found.values()} == {torch.float32}

@@ -63,6 +63,39 @@ def test_inputs_that_do_not_fit(visual, audio, mask, message):
         detector(torch.zeros(visual), torch.zeros(audio), torch.ones(mask, dtype=torch.bool))
 
 
+def test_a_mask_of_the_sound_that_does_not_fit():
+    mask = torch.ones(1, 8, dtype=torch.bool)
+    message = r"`audio_mask` to have the shape of `mask`, got \(1, 6\) and \(1, 8\); leave it out"
+    with pytest.raises(InputError, match=message):
+        TinyDetector()(torch.zeros(1, 3, 8), torch.zeros(1, 2, 8), mask, mask[:, :6])
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_sound_is_zero_where_there_is_none(fixed):
+    detector = TinyDetector()
+    detector.fixed_length = fixed
+    mask = torch.arange(6) < torch.tensor([[6], [3]])
+    audio_mask = torch.tensor([[0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1]], dtype=torch.bool)
+    audio = torch.ones(2, 2, 6).masked_fill(~audio_mask.unsqueeze(1), torch.nan)
+    streams, masks = detector.prepare(torch.ones(2, 3, 6), audio, mask, audio_mask)
+    heard = torch.zeros(2, 8 if fixed else 6)
+    heard[0, 2:4] = heard[1, 1:3] = 1  # within the video alone
+    assert torch.equal(masks.of("audio"), heard.bool())
+    assert torch.equal(streams["audio"], heard.unsqueeze(-1).expand(-1, -1, 2))
+    assert masks.of("visual") is masks.video
+    assert torch.equal(streams["visual"][:, :6], torch.ones(2, 6, 3))
+
+
+def test_without_a_mask_of_the_sound_nothing_is_computed():
+    detector, mask = TinyDetector(), torch.ones(1, 8, dtype=torch.bool)
+    audio = torch.randn(1, 2, 8)
+    streams, masks = detector.prepare(torch.ones(1, 3, 8), audio, mask)
+    assert masks.of("audio") is masks.keys("audio") is mask
+    assert streams["audio"].data_ptr() == audio.data_ptr()
+    alone = TinyDetector(modalities="visual").prepare(torch.ones(1, 3, 8), audio, mask, ~mask)
+    assert not alone[1].partial  # nobody listens
+
+
 @pytest.mark.parametrize("steps", [2, 8, 20])
 def test_inputs_that_fit(steps):
     mask = torch.ones(2, steps, dtype=torch.bool)

@@ -6,6 +6,7 @@ import torch
 from benchmarks.reference_unav import Stream
 from davezoo.nn.encoder import StreamEncoder, TwoStreamEncoder
 from davezoo.nn.layers import TemporalConv
+from davezoo.nn.masks import StreamMasks
 from tests.nn.plain import copy_weights, plain_block, randomise, run_plain
 
 
@@ -38,7 +39,7 @@ def test_stream_encoder_is_the_published_one(in_width):
     x, mask = inputs([9, 5, 1], 9, in_width)
     positions = torch.randn(1, 9, 8, dtype=torch.float64)
     expected = plain(x.transpose(1, 2), mask[:, None], positions.transpose(1, 2))
-    torch.testing.assert_close(encoder(x, mask, positions), expected.transpose(1, 2))
+    torch.testing.assert_close(encoder(x, mask, mask, positions), expected.transpose(1, 2))
 
 
 def test_blocks_run_in_order():
@@ -47,7 +48,7 @@ def test_blocks_run_in_order():
     x, mask = inputs([9, 5], 9, 4)
     before = {}
     encoder.blocks[0].register_forward_pre_hook(lambda _, given: before.update(x=given[0]))
-    found = encoder(x, mask, torch.zeros(1, 9, 8, dtype=torch.float64))
+    found = encoder(x, mask, mask, torch.zeros(1, 9, 8, dtype=torch.float64))
     expected = before["x"]
     for block in encoder.blocks:
         expected = run_plain(plain_block(block, 2, 4), expected, expected, mask)
@@ -78,9 +79,9 @@ def test_both_streams_get_the_same_positions():
         stream.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     mask = torch.arange(16) < torch.tensor([16, 7])[:, None]
     streams = draw(2, 16)
-    found = encoder(streams, mask)
+    found = encoder(streams, StreamMasks(mask))
     assert [x.shape for x in found.values()] == [(2, 16, 8)] * 2
-    (x_visual, _, positions), (x_audio, _, same) = given
+    (x_visual, _, _, positions), (x_audio, _, _, same) = given
     assert positions is same
     torch.testing.assert_close(positions, encoder.positions(mask))
     assert torch.equal(x_visual, streams["visual"])
@@ -90,9 +91,23 @@ def test_both_streams_get_the_same_positions():
 def test_padded_steps_come_out_as_zeros():
     encoder = randomise(two_streams())
     mask = torch.arange(16) < torch.tensor([16, 7])[:, None]
-    for x in encoder(draw(2, 16), mask).values():
+    for x in encoder(draw(2, 16), StreamMasks(mask)).values():
         assert not x[~mask].any()
         assert x[mask].all()
+
+
+def test_a_stream_has_only_what_it_has():
+    """Each is encoded as if its own steps were all of the video, but for the same positions."""
+    encoder = randomise(two_streams())
+    video = torch.arange(16) < torch.tensor([16, 7])[:, None]
+    sound = torch.arange(16) < torch.tensor([5, 0])[:, None]
+    streams = draw(2, 16)
+    streams["audio"] = streams["audio"] * sound.unsqueeze(-1)
+    found = encoder(streams, StreamMasks(video, {"audio": sound}))
+    plain, short = (encoder(streams, StreamMasks(mask)) for mask in (video, sound))
+    torch.testing.assert_close(found["visual"], plain["visual"])
+    torch.testing.assert_close(found["audio"][0], short["audio"][0])
+    assert not found["audio"][1].any()
 
 
 def test_another_activation():
@@ -101,7 +116,8 @@ def test_another_activation():
     given = []
     block = smooth.streams["visual"].blocks[0]
     block.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    assert not torch.allclose(smooth(streams, mask)["visual"], rectified(streams, mask)["visual"])
+    found, other = (encoder(streams, StreamMasks(mask)) for encoder in (smooth, rectified))
+    assert not torch.allclose(found["visual"], other["visual"])
     smallest = (given[0] - smooth.positions(mask)).min()
     assert -0.17 < smallest < -0.1  # the least value of GELU is -0.17, and ReLU has none below 0
 
@@ -109,7 +125,7 @@ def test_another_activation():
 def test_longer_than_the_table():
     encoder = randomise(two_streams())
     mask = torch.ones(1, 24, dtype=torch.bool)
-    for x in encoder(draw(1, 24), mask).values():
+    for x in encoder(draw(1, 24), StreamMasks(mask)).values():
         assert x.shape == (1, 24, 8)
         assert x.isfinite().all()
 

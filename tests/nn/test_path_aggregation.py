@@ -31,6 +31,14 @@ def draw(lengths, steps, width, seed=1):
 
 
 @pytest.mark.parametrize("masked", [False, True])
+def test_strided_pyramid_of_nothing_is_nothing(masked):
+    pyramid = randomise(StridedPyramid(6, 3, masked)).double()
+    x, mask = draw([8, 0], 8, 6)
+    levels = pyramid(x, [mask, mask[:, ::2], mask[:, ::4]])
+    assert all(level[0].any() and not level[1].any() for level in levels)
+
+
+@pytest.mark.parametrize("masked", [False, True])
 def test_strided_pyramid(masked):
     torch.manual_seed(0)
     pyramid = randomise(StridedPyramid(6, 3, masked)).double()
@@ -90,8 +98,9 @@ def test_gate_over_steps_takes_them_in_any_order(order, padding):
     torch.testing.assert_close(found, expected)
 
 
-def test_gate_without_a_valid_step_is_its_bias():
-    module = gate(over_steps=True)
+@pytest.mark.parametrize("over_steps", [False, True])
+def test_gate_without_a_valid_step_is_its_bias(over_steps):
+    module = gate(over_steps)
     x, mask = draw([4], 4, 8)
     guide = torch.randn(1, 5, 6, dtype=torch.float64, requires_grad=True)
     found = module(x, mask, guide, torch.zeros(1, 5, dtype=torch.bool))
@@ -122,6 +131,15 @@ def test_pooling_of_the_valid_steps_is_adaptive(length, padding, num_bins):
     torch.testing.assert_close(found, expected)
 
 
+@settings(max_examples=30, deadline=None)
+@given(content=st.lists(st.booleans(), max_size=13).filter(any), num_bins=st.integers(1, 5))
+def test_pooling_leaves_gaps_out(content, num_bins):
+    mask = torch.tensor([content])
+    x, _ = draw([len(content)], len(content), 3)
+    expected = F.adaptive_avg_pool1d(x[:, mask[0]].transpose(1, 2), num_bins).transpose(1, 2)
+    torch.testing.assert_close(pool_valid(x, mask, num_bins), expected)
+
+
 def test_pooling_of_nothing():
     assert not pool_valid(torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.bool), 3).any()
 
@@ -137,7 +155,7 @@ def test_published_queries_are_stretched_from_all_steps():
     queries = torch.einsum("ncj,tj->ntc", pooled, update.stretch.weight)
     queries = queries + update.stretch.bias[:, None]
     expected = update.attention(guide, queries, mask) * mask[..., None]
-    torch.testing.assert_close(update(levels, masks, guide), expected)
+    torch.testing.assert_close(update(levels, masks, guide, mask), expected)
 
 
 # The whole ---------------------------------------------------------------------------------------
@@ -154,8 +172,8 @@ def test_rows_do_not_see_each_other(steps):
     torch.manual_seed(0)
     neck = randomise(PathAggregation(16, 3, steps)).double()
     levels, masks, guide = levels_of([16, 7], 16, 3)
-    together = neck(levels, masks, guide)
-    alone = neck([x[1:] for x in levels], [x[1:] for x in masks], guide[1:])
+    together = neck(levels, masks, guide, masks[0])
+    alone = neck(*([x[1:] for x in rows] for rows in (levels, masks)), guide[1:], masks[0][1:])
     for found, expected in zip(together, alone, strict=True):
         torch.testing.assert_close(found[1:], expected)
 
@@ -165,8 +183,9 @@ def test_published_mask_of_the_way_down_is_the_coarser_one_doubled():
     torch.manual_seed(0)
     published, free = (randomise(PathAggregation(16, 2, steps)).double() for steps in (16, None))
     levels, masks, guide = levels_of([7], 16, 2)
-    assert published(levels, masks, guide)[0][0].any(-1).tolist() == [True] * 8 + [False] * 8
-    assert free(levels, masks, guide)[0][0].any(-1).tolist() == [True] * 7 + [False] * 9
+    found, true = (neck(levels, masks, guide, masks[0])[0][0] for neck in (published, free))
+    assert found.any(-1).tolist() == [True] * 8 + [False] * 8
+    assert true.any(-1).tolist() == [True] * 7 + [False] * 9
 
 
 @settings(max_examples=10, deadline=None)
@@ -175,10 +194,10 @@ def test_length_free_form_does_not_depend_on_padding(length, num_levels):
     torch.manual_seed(0)
     neck = randomise(PathAggregation(16, num_levels, None)).double()
     levels, masks, guide = levels_of([length], 32, num_levels)
-    expected = neck(levels, masks, guide)
+    expected = neck(levels, masks, guide, masks[0])
     short = [x[:, : 16 >> i] for i, x in enumerate(levels)]
     short_masks = [x[:, : 16 >> i] for i, x in enumerate(masks)]
-    found = neck(short, short_masks, guide[:, :16])
+    found = neck(short, short_masks, guide[:, :16], short_masks[0])
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         torch.testing.assert_close(ours, theirs[:, : 16 >> i])
 
@@ -193,4 +212,24 @@ def test_one_level_is_left_as_it_is():
     neck = PathAggregation(16, 1, 32)
     assert list(neck.parameters()) == []
     x = torch.randn(1, 32, 16)
-    assert neck([x], [torch.ones(1, 32, dtype=torch.bool)], x)[0] is x
+    mask = torch.ones(1, 32, dtype=torch.bool)
+    assert neck([x], [mask], x, mask)[0] is x
+
+
+@pytest.mark.parametrize("steps", [16, None])
+def test_an_empty_row_stays_empty_and_an_empty_guide_says_nothing(steps):
+    torch.manual_seed(0)
+    neck = randomise(PathAggregation(16, 3, steps)).double()
+    levels, masks, _ = levels_of([16, 0], 16, 3)
+    guide_mask = mask_of([0, 16], 16)
+    inputs = [x.requires_grad_() for x in levels]
+    found = {}
+    for content in (0.0, 1.0):  # whatever stands in the guide that is empty
+        guide = torch.stack([torch.full((16, 16), content), torch.randn(16, 16)]).double()
+        found[content] = neck(inputs, masks, guide * guide_mask.unsqueeze(-1), guide_mask)
+    for level, same in zip(*found.values(), strict=True):
+        assert level[0].any()
+        assert not level[1].any()
+        torch.testing.assert_close(level[0], same[0])
+    torch.stack([x.sum() for x in found[0.0]]).sum().backward()
+    assert all(x.grad.isfinite().all() for x in inputs)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from davezoo.nn.attention import ConvAttention
+from davezoo.nn.masks import StreamMasks
 from davezoo.nn.pyramid import CrossModalPyramid
 from tests.nn.plain import plain_block, randomise, run_plain
 
@@ -18,13 +19,13 @@ def inputs(lengths, steps):
     torch.manual_seed(1)
     mask = torch.arange(steps) < torch.tensor(lengths)[:, None]
     draws = torch.randn(2, len(lengths), steps, 8, dtype=torch.float64) * mask[:, :, None]
-    return dict(zip(["visual", "audio"], draws, strict=True)), mask
+    return dict(zip(["visual", "audio"], draws, strict=True)), StreamMasks(mask)
 
 
 def test_levels_are_the_published_ones(pyramid):
-    streams, mask = inputs([12, 5, 1], 12)
-    levels, masks = pyramid(streams, mask)
-    visual, audio = streams["visual"], streams["audio"]
+    streams, given = inputs([12, 5, 1], 12)
+    levels, masks = pyramid(streams, given)
+    mask, visual, audio = given.video, streams["visual"], streams["audio"]
     for level in range(3):
         blocks = pyramid.blocks["visual"][level], pyramid.blocks["audio"][level]
         first, second = (plain_block(block, 2, 4) for block in blocks)
@@ -71,6 +72,31 @@ def test_without_interaction_each_stream_asks_itself(pyramid):
     for name, x in streams.items():
         alone, _ = pyramid({name: x}, mask)
         torch.testing.assert_close(levels[name], alone[name])
+
+
+def test_a_stream_without_content_stays_zero_and_asks_with_zeros(pyramid):
+    streams, masks = inputs([12, 5], 12)
+    sound = torch.arange(12) < torch.tensor([[0], [3]])
+    streams["audio"] = streams["audio"] * sound.unsqueeze(-1)
+    masks = StreamMasks(masks.video, {"audio": sound})
+    levels, videos = pyramid(streams, masks)
+    for level, stride in enumerate((1, 2, 4)):
+        heard = torch.arange(0, 12, stride) < torch.tensor([[0], [3]])
+        assert torch.equal(levels["audio"][level].any(-1), heard)
+        assert torch.equal(levels["visual"][level].any(-1), videos[level])
+    first = pyramid.blocks["visual"][0]
+    asked = first(streams["visual"][:1], torch.zeros(1, 12, 8).double(), videos[0][:1])
+    torch.testing.assert_close(levels["visual"][0][:1], asked)
+
+
+def test_steps_without_sound_are_not_attended(pyramid):
+    streams, masks = inputs([12], 12)
+    sound = torch.arange(12)[None] < 4
+    streams["audio"] = streams["audio"] * sound.unsqueeze(-1)
+    levels, _ = pyramid(streams, StreamMasks(masks.video, {"audio": sound}))
+    block = plain_block(pyramid.blocks["audio"][0], 2, 4)
+    expected = run_plain(block, streams["audio"], streams["visual"], sound)
+    torch.testing.assert_close(levels["audio"][0], expected)
 
 
 def test_attention_of_every_level_is_made_from_its_stride():

@@ -101,6 +101,18 @@ def test_correspondence_is_a_weighted_loss_of_the_encoded_streams(fixed_length):
     torch.testing.assert_close(losses, {"loss_correspondence": expected})
 
 
+def test_correspondence_leaves_steps_without_sound_out():
+    detector = make(correspondence="diagonal")
+    visual, audio, mask = inputs(8)
+    heard = torch.arange(8) < torch.tensor([[5], [0]])
+    predictions = detector(visual, audio, mask, heard)
+    found = detector.auxiliary_losses(predictions, None)["loss_correspondence"]
+    encoded = {name: x[:1] for name, x in predictions.features["encoded"].items()}
+    torch.testing.assert_close(found, 0.1 * detector.correspondence(encoded, heard[:1]))
+    predictions = detector(visual, audio, mask, torch.zeros_like(mask))
+    assert detector.auxiliary_losses(predictions, None)["loss_correspondence"] == 0
+
+
 @pytest.mark.parametrize("settings", [{}, {"modalities": "audio", "correspondence": "diagonal"}])
 def test_without_correspondence_or_partner_nothing_is_built(settings):
     detector = make(**settings)

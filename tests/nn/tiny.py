@@ -21,8 +21,9 @@ class TinyDetector(Detector):
         self.linear = torch.nn.Linear(2, num_classes)
         self.unused = torch.nn.Linear(7, 7)
 
-    def forward(self, visual, audio, mask):
-        streams, mask = self.prepare(visual, audio, mask)
+    def forward(self, visual, audio, mask, audio_mask=None):
+        streams, masks = self.prepare(visual, audio, mask, audio_mask)
+        mask = masks.video
         steps = mask.shape[1]
         x = self.narrow(self.wide(streams["visual"], mask, [steps]), mask, [steps])
         y = self.depthwise(streams["audio"])

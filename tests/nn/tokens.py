@@ -9,6 +9,7 @@ import torch
 
 STREAMS = ["visual", "audio"]
 NUM_CLASSES = 3
+_FLOATS = (torch.float32, torch.bfloat16)
 _LETTERS = {"visual": "V", "audio": "A"}
 
 
@@ -49,14 +50,21 @@ def features(lengths, steps=None, *, streams=STREAMS, width=4, seed=0):
         for kind, shape in shapes.items()
     }
     summary = {name: torch.randn(len(mask), width, generator=generator) for name in streams}
-    return {"mask": mask, **drawn, "summary": summary}
+    stream_masks = dict.fromkeys(streams, mask)
+    return {"mask": mask, "stream_masks": stream_masks, **drawn, "summary": summary}
+
+
+def silenced(features, audio_mask):
+    """Take the sound away where a mask (B, T) is False."""
+    masks = features["stream_masks"]
+    return {**features, "stream_masks": {**masks, "audio": masks["audio"] & audio_mask}}
 
 
 def moved(value, *args):
-    """Move the tensors of nested dicts as `Tensor.to` does."""
+    """Move the tensors of nested dicts as `Tensor.to` does; masks stay masks."""
     if isinstance(value, dict):
         return {name: moved(item, *args) for name, item in value.items()}
-    return value.to(*args)
+    return value.to(*(x for x in args if value.dtype != torch.bool or x not in _FLOATS))
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +98,7 @@ def golden_tokens(golden: Path) -> GoldenTokens:
     return GoldenTokens(
         features={
             "mask": read("eval/mask/0"),
+            "stream_masks": dict.fromkeys(STREAMS, read("eval/mask/0")),
             "tokens": by_stream("aligned"),
             "scores": by_stream("score_logit"),
             "categories": by_stream("category_logit"),
