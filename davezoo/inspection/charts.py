@@ -84,7 +84,11 @@ def length_chart(
     shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in drawn]
     top = max(float(share.max()) for share in shares)
     x = np.linspace(0.0, WIDTH, _NUM_BINS + 1)
-    place = WIDTH / (math.log(high) - math.log(low))
+    scale = WIDTH / (math.log(high) - math.log(low))
+
+    def place(value: float) -> float:
+        return round(scale * (math.log(value) - math.log(low)), 1)
+
     first = shares[0]
     bars = [
         _bar(
@@ -105,14 +109,8 @@ def length_chart(
         "share, %",
         bars,
         lines=[_steps(x, HEIGHT * (1 - share / top)) for share in shares[1:]],
-        markers=[
-            (round(place * (math.log(value) - math.log(low)), 1), text)
-            for value, text in markers
-            if low <= value <= high
-        ],
-        x_ticks=[
-            (round(place * (math.log(tick) - math.log(low)), 1), f"{tick:g}") for tick in log_ticks(low, high)
-        ],
+        markers=[(place(value), text) for value, text in markers if low <= value <= high],
+        x_ticks=[(place(tick), f"{tick:g}") for tick in log_ticks(low, high)],
         y_ticks=_share_ticks(top),
         hint=f"{zeros:,} of length zero are not drawn." if zeros else "",
     )

@@ -71,6 +71,11 @@ class SplitStatistics:
         return np.bincount(labels, minlength=len(self.annotations.class_names))
 
     @property
+    def num_classes(self) -> int:
+        """Classes with events in this split."""
+        return int((self.class_counts > 0).sum())
+
+    @property
     def absent_classes(self) -> list[str]:
         """Classes without any event in this split."""
         names = self.annotations.class_names

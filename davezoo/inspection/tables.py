@@ -71,7 +71,7 @@ def split_table(inspection: Inspection) -> Table:
                 f"{counts.mean():.2f}" if len(counts) else "-",
                 _count(int(counts.max(initial=0))),
                 _count(split.num_videos_without_events),
-                _count(int((split.class_counts > 0).sum())),
+                _count(split.num_classes),
                 _count(len(split.absent_classes)),
             ]
         )

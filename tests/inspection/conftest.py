@@ -10,7 +10,15 @@ from davezoo.data.synthetic import write_simulation
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data set in UnAV-100's layout with 5 + 2 + 2 videos."""
-    few = Simulation(num_train=5, num_validation=2, num_test=2, max_duration=20.0)
+    """Five, two and two videos in UnAV-100's layout, with narrow features."""
+    few = Simulation(
+        num_train=5,
+        num_validation=2,
+        num_test=2,
+        max_duration=20.0,
+        rgb_width=8,
+        flow_width=8,
+        vggish_width=8,
+    )
     write_simulation(tmp_path / "data", few)
     return tmp_path / "data"

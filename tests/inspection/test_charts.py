@@ -48,7 +48,7 @@ def test_bars_are_shares_of_the_first_split() -> None:
     points = [tuple(map(float, point.split(","))) for point in chart.lines[0].split()]
     assert {y for _, y in points} == {0.0, float(HEIGHT)}
     assert [x for x, y in points if y == 0] == pytest.approx([WIDTH / 2, WIDTH * 21 / 40], abs=0.1)
-    assert dict((text, x) for x, text in chart.x_ticks)["10"] == WIDTH / 2
+    assert {text: x for x, text in chart.x_ticks}["10"] == WIDTH / 2
 
 
 def test_zeros_are_counted() -> None:
