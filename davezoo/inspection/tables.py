@@ -159,9 +159,13 @@ def feature_notes(inspection: Inspection) -> list[str]:
     if manifest is None:
         return notes
     for split in manifest.splits:
-        for video, fault in [*split.missing.items(), *split.damaged.items()][:_NAMED_CLASSES]:
-            notes.append(f"{split.split}, {video}: {fault}")
-        notes += [note for note in split.notes() if "no audio" not in note]
+        if split.without_scores:
+            number = len(split.without_scores)
+            notes.append(f"{number:,} videos of {split.split} have no external video scores.")
+        if split.blocked:
+            number = len(split.blocked)
+            notes.append(f"{number:,} videos of {split.split} are on the list of blocked videos.")
+        notes += split.remarks
     if stray := manifest.stray_files:
         first = ", ".join(stray[:_NAMED_CLASSES])
         notes.append(

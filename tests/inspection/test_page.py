@@ -47,6 +47,18 @@ def test_everything_is_shown(root: Path, tmp_path: Path) -> None:
     assert not [value for value in values if "nan" in value.lower().split()]
 
 
+def test_every_missing_and_damaged_video_is_named(root: Path, tmp_path: Path) -> None:
+    missing, damaged = sorted((root / "av_features").glob("*_flow.npy"))[:2]
+    missing.unlink()
+    damaged.write_bytes(b"")
+    write_page(tmp_path / "page.html", collect(open_data(root), USUAL, check_pack=True))
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.tags.count("details") == 2
+    listed = [text for text in page.text if text.startswith(damaged.name.removesuffix("_flow.npy"))]
+    assert any(str(damaged) in text for text in listed)
+    assert f"no {missing.name}" in page.words
+
+
 @pytest.mark.parametrize("events", [[], [("a", 3.0, 3.0, 0)]])
 def test_a_data_set_without_lengths_has_a_page(
     tmp_path: Path, events: list[tuple[str, float, float, int]]
