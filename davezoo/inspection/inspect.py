@@ -73,9 +73,10 @@ def _sections(inspection: Inspection) -> Iterator[str]:
     if inspection.findings:
         yield printable_lines("".join(f"! {finding}\n" for finding in inspection.findings))
     hop, proposal = inspection.seconds_per_step, inspection.proposal
+    splits = split_table(inspection)
     levels = level_table("Levels as set now, training split", inspection.levels, hop)
     tables = [
-        split_table(inspection),
+        splits,
         length_table(inspection),
         overlap_table(inspection),
         levels,
@@ -84,7 +85,9 @@ def _sections(inspection: Inspection) -> Iterator[str]:
         feature_table(inspection),
     ]
     for table in filter(None, tables):
-        yield table.format() + (f"{table.hint}\n" if table is levels else "")
+        yield table.format()
+        if table in (splits, levels) and table.hint:
+            yield printable_lines(f"{table.hint}\n")
     sentences = [*feature_notes(inspection), *class_sentences(inspection)]
     yield printable_lines("".join(f"{sentence}\n" for sentence in sentences))
     if proposal is None:

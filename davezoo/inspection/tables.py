@@ -77,9 +77,13 @@ def split_table(inspection: Inspection) -> Table:
         )
     header = ["split", "for", "videos", "hours", "events", "events/video"]
     header += ["most in one", "videos without", "classes", "absent classes"]
-    unknown = inspection.whole.num_unknown_lengths
-    hint = f"{unknown:,} videos of unknown length are not among the hours." if unknown else ""
-    return Table("Splits", header, rows, num_words=2, hint=hint)
+    hints = []
+    if unknown := inspection.whole.num_unknown_lengths:
+        hints.append(f"{unknown:,} videos of unknown length are not among the hours.")
+    if others := inspection.other_subsets:
+        listed = ", ".join(f"{name or 'no subset'} ({n:,} videos)" for name, n in others.items())
+        hints.append(f"In the annotations, but not in use: {listed}.")
+    return Table("Splits", header, rows, num_words=2, hint=" ".join(hints))
 
 
 def length_table(inspection: Inspection) -> Table:

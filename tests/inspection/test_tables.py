@@ -59,6 +59,12 @@ def test_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_subsets_that_are_not_in_use_are_named(root: Path) -> None:
+    splits = dict.fromkeys(("test_split", "predict_split"), "validation")
+    inspection = collect(open_data(root, **splits), USUAL, check_pack=True)
+    assert split_table(inspection).hint == ("In the annotations, but not in use: test (2 videos).")
+
+
 def test_levels_have_seconds(tmp_path: Path) -> None:
     table = level_table("Levels", inspect_events(tmp_path, EVENTS).levels, 0.32)
     assert table.rows[0][:4] == ["0", "1", "0 to 4", "0 to 1.28"]
