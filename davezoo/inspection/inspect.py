@@ -85,9 +85,8 @@ def _sections(inspection: Inspection) -> Iterator[str]:
         feature_table(inspection),
     ]
     for table in filter(None, tables):
-        yield table.format()
-        if table in (splits, levels) and table.hint:
-            yield printable_lines(f"{table.hint}\n")
+        hint = table.hint if table in (splits, levels) else ""
+        yield table.format() + (printable_lines(f"{hint}\n") if hint else "")
     sentences = [*feature_notes(inspection), *class_sentences(inspection)]
     yield printable_lines("".join(f"{sentence}\n" for sentence in sentences))
     if proposal is None:
