@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 520, 190  # units of the drawing area; a page shows about one pixel each
 _NUM_BINS = 40
 _MOST_TICKS = 8
+_SHORTEST = 1e-6  # seconds or steps; what is shorter has no place on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def length_chart(
         markers: lengths to mark, and what they mean.
     """
     known = [values[np.isfinite(values)] for values in lengths]
-    drawn = [values[values > 0] for values in known]
+    drawn = [values[values >= _SHORTEST] for values in known]
     everything = np.concatenate(drawn) if drawn else np.empty(0)
     if not len(everything):
         return Chart(x_label, "%", [], hint="No length is known.")
@@ -103,7 +104,7 @@ def length_chart(
         )
         if share > 0
     ]
-    zeros = sum(len(values) for values in known) - len(everything)
+    not_drawn = sum(len(values) for values in known) - len(everything)
     return Chart(
         x_label,
         "share, %",
@@ -112,7 +113,7 @@ def length_chart(
         markers=[(place(value), text) for value, text in markers if low <= value <= high],
         x_ticks=[(place(tick), f"{tick:g}") for tick in log_ticks(low, high)],
         y_ticks=_share_ticks(top),
-        hint=f"{zeros:,} of length zero are not drawn." if zeros else "",
+        hint=f"{not_drawn:,} without length are not drawn." if not_drawn else "",
     )
 
 

@@ -52,7 +52,7 @@ def test_bars_are_shares_of_the_first_split() -> None:
 
 
 def test_zeros_are_counted() -> None:
-    assert length_chart([np.array([0.0, 0.0, 1.0])], "s").hint == "2 of length zero are not drawn."
+    assert length_chart([np.array([0.0, 0.0, 1.0])], "s").hint == "2 without length are not drawn."
     assert length_chart([np.zeros(0)], "s").bars == []
 
 
