@@ -82,7 +82,8 @@ def pack(
             `--data.root`.
         features: folder of loose files to pack, without a data file: all `.npy` and `.npz` files
             in it and in its subfolders.
-        output: folder to pack into; by default that of the features with `.packed` added.
+        output: folder to pack into; by default that of the features with `.packed` added, or
+            `features.packed` in the root of `data` where the features lie in the root itself.
         dtype: type to store; by default each array keeps its own, float64 as float32.
         grid: where the visual steps lie in seconds, kept beside the features; by default that of
             `data`.
@@ -108,9 +109,15 @@ def pack(
         features = data.root / data.features
         grid, audio_grid = grid or data.grid, audio_grid or getattr(data, "audio_grid", None)
     folder = Path(str(features)).expanduser()
-    target = folder.with_name(f"{folder.name}.packed") if output is None else output.expanduser()
+    root = folder.parent if data is None else data.root
+    beside = folder.with_name(f"{folder.name}.packed")
+    if folder.resolve() == root.resolve():  # what lies beside a root is not found from the root
+        beside = root / "features.packed"
+    target = beside if output is None else output.expanduser()
     packed = write_pack(folder, target, dtype, grid, audio_grid)
-    sys.stdout.write(_summary(folder, target, packed))
+    within = target.resolve().is_relative_to(root.resolve())
+    setting = target.resolve().relative_to(root.resolve()) if within else target.resolve()
+    sys.stdout.write(f"{_summary(folder, target, packed)}Use it: --data.features {setting}\n")
 
 
 def write_pack(
@@ -325,5 +332,4 @@ def _summary(folder: Path, output: Path, packed: Packed) -> str:
     ):
         if names:
             lines.append(f"{len(names)} {what}, such as {names[0]}.")
-    lines.append(f"Use it: --data.features {output.name}")
     return "".join(f"{line}\n" for line in lines)

@@ -299,6 +299,16 @@ def test_data_file_on_the_command_line(folder, capsys):
     assert PackedFolder(folder.root / "av_features.packed").grid == GRID
 
 
+def test_features_in_the_root_itself_are_packed_below_it(folder, capsys):
+    """What lies beside the root would not be found by the setting that the command prints."""
+    folder.add("a")
+    root = f"--data.root={folder.root}"
+    main(["pack", "--data", "data/unav100.yaml", root, "--data.features=."])
+    assert "Use it: --data.features features.packed\n" in capsys.readouterr().out
+    names = PackedFolder(folder.root / "features.packed").names()
+    assert names == {f"av_features/a_{kind}.npy" for kind in ("rgb", "flow", "vggish")}
+
+
 # Through the data module --------------------------------------------------------------------------
 
 
