@@ -10,7 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "leaderboards", "data", "methods")
+ROOMS = (
+    "ops",
+    "nn",
+    "annotations",
+    "evaluation",
+    "leaderboards",
+    "data",
+    "inspection",
+    "methods",
+)
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -23,7 +32,8 @@ ALLOWED = {
     "leaderboards": {"annotations", "evaluation", "json_files", "recipes"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
-    "evaluation": {"annotations", "json_files"},
+    "pages": set(),
+    "evaluation": {"annotations", "json_files", "pages"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {
         "annotations",
@@ -31,6 +41,9 @@ ALLOWED = {
         "structures",
     },  # the type `Events` alone
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
+    "inspection": {"annotations", "pages"},
+    "inspection.collect": {"annotations", "data"},
+    "inspection.inspect": {"data", "nn.two_stream"},  # the usual regression ranges alone
     "schedules": set(),
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
@@ -74,16 +87,18 @@ ALLOWED = {
 PLAIN_PYTORCH = ("structures", "ops", "nn")
 # What scores, reports and helps must not wait for PyTorch.
 WITHOUT_TORCH = (
-    "annotations",
-    "cli",
     "errors",
-    "evaluation",
     "json_files",
-    "leaderboards",
+    "annotations",
     "recipes",
+    "pages",
     "runs",
+    "cli",
+    "evaluation",
+    "leaderboards",
+    "inspection",
 )
-BUT_WITH_TORCH = ("evaluation.metric",)
+BUT_WITH_TORCH = ("evaluation.metric", "inspection.collect", "inspection.inspect")
 
 # Files without logic of their own.
 WITHOUT_MIRROR = {

@@ -116,6 +116,25 @@ def test_folder_of_other_settings_is_refused(tmp_path, trained):
     assert len(trained) == 2
 
 
+def test_interrupted_run_is_given_time_to_save(tmp_path, monkeypatch):
+    waits = []
+
+    class Process:
+        def __init__(self, command, **streams):
+            pass
+
+        def wait(self):
+            waits.append(len(waits))
+            if len(waits) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.subprocess, "Popen", Process)
+    (run, _) = plan_runs(get_table("ccnet/4"), 1, None, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        module.train(run)
+    assert waits == [0, 1]
+
+
 @pytest.mark.slow
 def test_tiny_table_is_trained_in_earnest(tmp_path, capsys):
     """Two rows, one seed, one epoch; then again from the last checkpoint of one of them."""
