@@ -30,10 +30,14 @@ def format_reproduced(
     """
     columns = [_head(column) for column in table.columns]
     lines = [f"### {table.name}: {table.title}, {table.dataset}", "", table.paper + ".", ""]
-    lines += [f"{note}\n" for note in _notes(runs, fragment)]
+    scored_alike = [[r for r in found if _protocol(r) == table.protocol] for found in runs]
+    lines += [f"{note}\n" for note in _notes(scored_alike, fragment)]
+    if others := sorted({_protocol(r) for found in runs for r in found} - {table.protocol}):
+        named = printable(", ".join(others))
+        lines.append(f"Runs that were scored by {named}, not {table.protocol}, are left out.\n")
     lines.append(f"| row | figures | seeds | {' | '.join(columns)} |")
     lines.append(f"|---|---|---:|{'---:|' * len(columns)}")
-    for row, found in zip(table.rows, runs, strict=True):
+    for row, found in zip(table.rows, scored_alike, strict=True):
         published = [row.values[column] for column in table.columns]
         name = row.name if row.encoder is None else f"{row.name}, {row.encoder}"
         lines.append(_line(name, "published", "", [_number(value) for value in published]))
@@ -64,6 +68,10 @@ def _notes(runs: Sequence[Sequence[RunResult]], fragment: str | None) -> list[st
     if fragment is not None:
         notes.append(f"Settings of `{fragment}` overruled those of the rows.")
     return notes
+
+
+def _protocol(run: RunResult) -> str:
+    return str(run.result.protocol["name"])
 
 
 def _head(column: str) -> str:

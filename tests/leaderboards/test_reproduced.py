@@ -50,3 +50,10 @@ def test_simulated_runs_are_no_reproduction():
     assert "Settings of `small.yaml` overruled" in text
     assert text.count("measured (simulated)") == 4
     assert "difference" not in text
+
+
+def test_runs_of_another_protocol_never_share_a_column():
+    runs = [[make_run(protocol="thumos14-213"), make_run(0.4)], *[[]] * 3]
+    text = format_reproduced(get_table("loco/II"), runs, None)
+    assert "scored by thumos14-213, not unav100, are left out" in text
+    assert rows_of(text)[1][2:4] == ["1", "40.00"]
