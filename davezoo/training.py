@@ -272,10 +272,12 @@ class DaveCLI(LightningCLI):
         found = self.collector.detections
         order = self.datamodule.ground_truth(self.datamodule.split_of(stage)).videos.index
         events = {video: found[video] for video in order if video in found}
-        data = self.datamodule  # which may have no annotations to predict
-        names = data.detected_class_names if data.annotations else self.model.class_names
-        version = f"davezoo {type(self.model).__name__}"
-        return PredictionTable.from_events(events, names, version=version)
+        # The names are the model's: data to predict may have other classes, or none.
+        return PredictionTable.from_events(
+            events,
+            self.model.detected_class_names,
+            version=f"davezoo {type(self.model).__name__}",
+        )
 
 
 def add_run_arguments(parser: LightningArgumentParser) -> None:
