@@ -250,6 +250,7 @@ class DaveCLI(LightningCLI):
             write_predictions(self._output(), table)
             count = len(self.collector.detections)
             sys.stdout.write(f"Wrote the detections of {count} videos to {self._output()}\n")
+            sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes("predict"))
             split = self.datamodule.ground_truth(self.datamodule.split_of("predict"))
             folder = self._output().parent / "pictures"
             for path in draw_timelines(folder, table, split, self._config.pictures):
