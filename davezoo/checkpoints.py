@@ -41,7 +41,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"({reason}); davezoo does not run code from checkpoints: copy or train it again, or "
             "save its state dict alone."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"Expected {path} to be a complete checkpoint, got a file that cannot be read "
             f"({type(error).__name__}: {error}); copy or train it again."

@@ -7,6 +7,7 @@ Axis letters, used in every docstring: `B` batch, `C` channels, `T` time steps o
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from davezoo.errors import InputError
 
 _Item = TypeVar("_Item", "Events", "Batch")
 
@@ -28,11 +31,23 @@ class FeatureGrid:
         fps: frames per second of the video that the features were extracted from.
         stride: frames from one feature vector to the next.
         window: frames that one feature vector covers.
+
+    Raises:
+        InputError: if one of them is not above 0.
     """
 
     fps: float
     stride: float
     window: float
+
+    def __post_init__(self) -> None:
+        """Refuse a grid on which no second has a step."""
+        for name, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise InputError(
+                    f"Expected `{name}` of a feature grid to be above 0, got {value}; set what the "
+                    "features were extracted with."
+                )
 
     def to_grid(self, seconds: Tensor) -> Tensor:
         """Convert seconds to grid steps; nothing is rounded or clipped."""

@@ -23,6 +23,7 @@ from davezoo.ops.losses import (
     sigmoid_focal_loss,
     smooth_l1_offset_loss,
 )
+from davezoo.ops.padding import padded_length
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.predictor import EventPredictor, check_classes
 from davezoo.schedules import warmup_cosine
@@ -232,8 +233,10 @@ class EventLocalizer(EventPredictor):
                     f"{num_longer} of {len(lengths)} videos are longer than {self.chunk_length} "
                     f"steps: they are read in chunks that overlap by {self.chunk_overlap} steps."
                 )
-            to_validate = data.video_lengths("validate")
-            self._validates_in_chunks = _count_longer(to_validate, self.chunk_length) > 0
+            longest = max(data.video_lengths("validate").values(), default=0)
+            # Padding counts: it, too, makes a batch longer than a chunk (`forward`).
+            padded = padded_length(longest, data.max_length, data.length_multiple)
+            self._validates_in_chunks = padded > self.chunk_length
 
     def _start_score(self, stage: Literal["validate", "test"]) -> None:
         """Take the ground truth of the whole split, so that videos never seen count as missed."""

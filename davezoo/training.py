@@ -262,6 +262,7 @@ class DaveCLI(LightningCLI):
             write_predictions(self._output(), table)
             count = len(self.collector.detections)
             sys.stdout.write(f"Wrote the detections of {count} videos to {self._output()}\n")
+            sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes("predict"))
             split = self.datamodule.ground_truth(self.datamodule.split_of("predict"))
             folder = self._output().parent / "pictures"
             for path in draw_timelines(folder, table, split, self._config.pictures):
@@ -291,10 +292,12 @@ class DaveCLI(LightningCLI):
         found = self.collector.detections
         order = self.datamodule.ground_truth(self.datamodule.split_of(stage)).videos.index
         events = {video: found[video] for video in order if video in found}
-        data = self.datamodule  # which may have no annotations to predict
-        names = data.detected_class_names if data.annotations else self.model.class_names
-        version = f"davezoo {type(self.model).__name__}"
-        return PredictionTable.from_events(events, names, version=version)
+        # The names are the model's: data to predict may have other classes, or none.
+        return PredictionTable.from_events(
+            events,
+            self.model.detected_class_names,
+            version=f"davezoo {type(self.model).__name__}",
+        )
 
 
 def add_run_arguments(parser: LightningArgumentParser) -> None:

@@ -68,6 +68,13 @@ def test_truncated(path: Path, length: int) -> None:
         load(path)
 
 
+@pytest.mark.parametrize("content", [b"abc", b"]q", b"\x80\x02K", b"text\n"])
+def test_no_checkpoint_at_all(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.ckpt.*again"):
+        load(path)
+
+
 def test_code_is_not_run(tmp_path: Path) -> None:
     class Danger:
         def __reduce__(self) -> object:

@@ -9,6 +9,7 @@ import torch
 
 import davezoo
 from davezoo import CCNet, UnAV
+from davezoo.ops.padding import padded_length
 from davezoo.predictor import EventPredictor
 from davezoo.structures import FeatureGrid, Predictions
 from davezoo.task import EventLocalizer
@@ -80,6 +81,25 @@ def test_a_network_that_sees_less_than_half_the_overlap_answers_as_the_whole() -
     short = near_sighted(chunk_length=64, chunk_overlap=0)
     short.load_state_dict(whole.state_dict())
     assert not torch.allclose(short(visual, audio, mask).logits[0], expected.logits[0], atol=1e-3)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("num_steps", [110, 128, 180])
+def test_a_video_is_answered_alike_in_every_batch(num_steps: int) -> None:
+    """Alone it is read to its end in one chunk fewer than its neighbour."""
+    module = model(chunk_length=128, max_length=128).eval()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    visual, audio, _ = long_video(320)
+    mask = torch.arange(320) < torch.tensor([[320], [num_steps]])
+    visual, audio = (x * mask.unsqueeze(1) for x in (visual, audio))
+    together = module(visual, audio, mask)
+    padded = padded_length(num_steps, 128, 32)
+    alone = module(*(x[1:, ..., :padded] for x in (visual, audio, mask)))
+    for found, expected, valid in zip(together.logits, alone.logits, alone.masks, strict=True):
+        steps = expected.shape[1]
+        ours, theirs = found[1, :steps][valid[0]], expected[0][valid[0]]
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_training_reads_everything_at_once() -> None:

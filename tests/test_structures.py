@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from davezoo.errors import InputError
 from davezoo.structures import Batch, DetectedEvent, Events, FeatureGrid, Predictions
 
 UNAV100 = FeatureGrid(fps=25, stride=8, window=24)
@@ -39,6 +40,13 @@ def test_a_step_lies_at_the_centre_of_its_window(step):
     first_frame, last_frame = step * 8, step * 8 + 24
     seconds = UNAV100.to_seconds(torch.tensor(float(step), dtype=torch.float64))
     assert float(seconds) == pytest.approx((first_frame + last_frame) / 2 / 25)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["fps", "stride", "window"])
+def test_a_grid_without_steps_is_refused(name, value):
+    with pytest.raises(InputError, match=f"`{name}` of a feature grid"):
+        dataclasses.replace(UNAV100, **{name: value})
 
 
 def test_grids_are_values():

@@ -192,9 +192,18 @@ def test_validation_loss_is_of_one_kind_where_videos_are_read_in_chunks() -> Non
     data = ODD["one class"]
     losses = module.losses(module(*data.inputs), data)
     assert set(losses) == {"loss_cls", "loss_reg", "loss_correspondence"}
-    for validated, names in [({"a": 64}, set(losses)), ({"b": 65}, {"loss_cls", "loss_reg"})]:
+    alone = {"loss_cls", "loss_reg"}
+    for max_length, validated, names in [
+        (64, {"a": 64}, set(losses)),
+        (64, {"b": 65}, alone),
+        (128, {"c": 40}, alone),  # its batch is padded to 96 steps
+        (128, {"d": 20}, set(losses)),
+        (128, {}, set(losses)),
+    ]:
         module.chunk_length = 64
-        with_data(module, fit=validated, validate=validated).setup("fit")
+        data_module = with_data(module, fit=validated, validate=validated).trainer.datamodule  # type: ignore[attr-defined]
+        data_module.max_length = max_length
+        module.setup("fit")
         module.validation_step(data, 0)
         expected = torch.stack([losses[name] for name in names]).sum()
         torch.testing.assert_close(logged["val/loss"], expected)

@@ -204,6 +204,29 @@ def test_predict_writes_what_test_writes(run: Path, tmp_path: Path) -> None:
     assert json.loads(output.read_text()) == json.loads((run / "detections.json").read_text())
 
 
+def test_predict_tells_of_videos_without_audio(
+    run: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(root / "av_features", tmp_path / "av_features")
+    sorted((tmp_path / "av_features").glob("*_vggish.npy"))[0].unlink()
+    words = ["predict", f"--ckpt_path={run}/checkpoints/best.ckpt", f"--data.root={tmp_path}"]
+    words += ["--data.annotations=null", "--data.allow_missing_audio=true", "--data.num_workers=0"]
+    main([*words, f"--output={tmp_path}/p.json"])
+    assert "1 videos of test have no audio." in capsys.readouterr().out
+
+
+def test_predicted_labels_are_the_names_of_the_model(run: Path, root: Path, tmp_path: Path) -> None:
+    content = json.loads((root / "annotations/unav100_annotations.json").read_text())
+    for entry in content["database"].values():  # data whose only class the model does not know
+        del entry["annotations"][1:]
+        entry["annotations"][0] |= {"label": "zebra", "label_id": 0}
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    best, output = run / "checkpoints/best.ckpt", tmp_path / "p.json"
+    words = ["predict", f"--ckpt_path={best}", f"--output={output}", "--data.num_workers=0"]
+    main([*words, f"--data.annotations={tmp_path}/other.json"])
+    assert json.loads(output.read_text()) == json.loads((run / "detections.json").read_text())
+
+
 def test_written_detections_score_the_same(run: Path, root: Path, tmp_path: Path) -> None:
     annotations = root / "annotations/unav100_annotations.json"
     files = [f"--predictions={run}/detections.json", f"--annotations={annotations}"]

@@ -5,7 +5,6 @@ Damen et al., "Rescaling Egocentric Vision", IJCV 2022, number an action 300 ver
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -84,7 +83,7 @@ def read_class_list(path: Path) -> list[str]:
         if text.startswith("["):
             names = json.loads(text)
         elif {"id", "key"} <= set(text.partition("\n")[0].replace('"', "").strip().split(",")):
-            names = _names_by_id(path, parse_rows(path, io.BytesIO(content)))
+            names = _names_by_id(path, parse_rows(path, content))
         else:
             names = [line.strip() for line in text.splitlines() if line.strip()]
     except AnnotationError:

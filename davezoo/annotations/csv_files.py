@@ -88,11 +88,14 @@ def refuse_labels(path: Path, labels: Labels | None) -> None:
 def _read_own(path: Path, rows: pd.DataFrame) -> FileContent:
     """Return the content of a table with the columns of one's own.
 
-    A row with a video and no start, end and label stands for a video without events.
+    A row with a video and no start, end and label stands for a video without events. Two equal
+    events are a mistake here, unlike in the published tables, whose scores count them.
     """
     is_event = (rows[["start", "end", "label"]] != "").any(axis="columns")
     videos = _videos(path, rows, "video", "duration")
     events = _events(path, rows[is_event], "video", "start", "end", "label")
+    double = is_event & rows[["video", "start", "end", "label"]].duplicated()
+    refuse_row(path, rows, "video", double, "tell each event once", "remove the repeated row")
     return FileContent(path, videos, events, "row")
 
 

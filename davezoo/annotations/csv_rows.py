@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -29,22 +29,23 @@ def read_rows(path: Path) -> pd.DataFrame:
         FileNotFoundError: if there is no such file.
         AnnotationError: if the file is damaged.
     """
-    return parse_rows(path, io.BytesIO(read_content(path, AnnotationError)))
+    return parse_rows(path, read_content(path, AnnotationError))
 
 
-def parse_rows(path: Path, content: BinaryIO) -> pd.DataFrame:
+def parse_rows(path: Path, content: bytes) -> pd.DataFrame:
     """Parse csv content; see `read_rows`."""
     try:
         # Without names of its own pandas takes no column for an index and renames no double name.
         rows = pd.read_csv(
-            content,
+            io.BytesIO(content),
             header=None,
             dtype="str",
             na_filter=False,
             skip_blank_lines=False,
             encoding="utf-8-sig",
         )
-    except ValueError as fault:
+        _check_cells(content.decode("utf-8-sig"))
+    except (ValueError, csv.Error) as fault:
         raise refusal(
             f"the table {path}",
             "hold comma-separated values in UTF-8, as many in every row as in the header",
@@ -59,6 +60,20 @@ def parse_rows(path: Path, content: BinaryIO) -> pd.DataFrame:
         raise refusal(f"every column of {path}", "occur once", got, "rename or remove one")
     rows = rows.iloc[1:].set_axis(pd.Index(header), axis="columns")
     return rows[(rows != "").any(axis="columns")]
+
+
+def _check_cells(text: str) -> None:
+    """Refuse rows with fewer cells than the header, as where a file is cut: pandas fills them up.
+
+    Raises:
+        ValueError: naming the first such row.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
+    cells = np.array([len(row) if any(row) else 0 for row in rows])  # none in a blank row
+    short = (cells > 0) & (cells < cells[0])
+    if short.any():
+        row = int(np.argmax(short))
+        raise ValueError(f"{cells[row]} cells in row {row + 1}, {cells[0]} in the header")
 
 
 def refuse_row(
@@ -166,6 +181,8 @@ def columns_refusal(
     missing = [name for name in layouts[nearest] if name not in found]
     known = "; ".join(f"{layout}: {', '.join(names)}" for layout, names in layouts.items())
     hints = _renamings(missing, [name for name in found if name not in layouts[nearest]])
+    if len(found) == 1 and (mark := next((mark for mark in ";\t|" if mark in found[0]), "")):
+        hints = [f"separate the cells by commas, not by {mark!r}"]
     return refusal(
         f"the columns of {path}",
         f"be those of one of ({known})",

@@ -135,12 +135,14 @@ class CheckedSplit:
         if 2 * len(videos) <= len(self.annotations.videos):
             return ""
         patterns = [*self.layout.patterns("visual"), *self.layout.patterns("audio")]
+        # What another pattern finds is not what this one misses.
+        free = self.layout.unused(self.annotations.videos.index, present)
         texts = []
         for pattern in patterns:
             file, archive, _ = pattern.partition(".npz:")  # not what is in an archive, but whether
             file += ".npz" if archive else ""
             if not any(file.replace("{video}", video) in present for video in videos):
-                texts.append(explain_missing(videos, file, present))
+                texts.append(explain_missing(videos, file, free))
         return "".join(f"{text}\n" for text in texts if text)
 
     def _explain_grid(self) -> str:
@@ -154,7 +156,8 @@ class CheckedSplit:
             explain_durations(self._steps_of(leading), self._annotated_durations, grid, own_fps),
             explain_units(last_ends, self._seconds),
         ]
-        if leading == "visual" and layout.patterns("audio"):
+        # A wrong grid of the visual features would make the audio's look wrong, too.
+        if leading == "visual" and layout.patterns("audio") and not any(texts):
             audio_grid = layout.grid_of("audio", layout.grid.fps)
             texts.append(explain_audio(self._seconds, self._steps_of("audio"), grid, audio_grid))
         return " ".join(text for text in texts if text)

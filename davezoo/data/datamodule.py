@@ -28,7 +28,7 @@ from davezoo.data.synthetic import is_simulated, write_simulation
 from davezoo.errors import InputError
 from davezoo.structures import Batch, FeatureGrid, to_plain
 
-SIMULATED = "The features are simulated: this score says nothing about real videos."
+SIMULATED = "The features are simulated: they say nothing about real videos."
 
 
 class EventDataModule(LightningDataModule):

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from davezoo.errors import InputError
-from davezoo.nn.layers import without_autocast
+from davezoo.nn.layers import each_block, without_autocast
 from davezoo.nn.token_targets import (
     Negatives,
     class_members,
@@ -31,6 +31,7 @@ ContrastRule = Literal["published", "paper"]
 
 _LOG_SCALE = math.log(1 / 0.07)  # where every temperature starts: at 0.07
 _MOST_LOG_SCALE = math.log(100)  # paper: temperatures stay between 0.01 and 1
+_MOST_PAIRS = 2**25  # of steps at a time; the usual batches are one block
 
 
 def inter_loss(visual: Tensor, audio: Tensor, complete: Tensor, scale: Tensor) -> Tensor:
@@ -98,7 +99,8 @@ def paper_intra_loss(
     one more than it resembles all hard negatives of that other one together. The expectation over
     pairs is computed in full, that over classes and videos is the mean.
 
-    Rows are event classes rather than all classes: a video has few of the many.
+    Rows are event classes rather than all classes: a video has few of the many. For each of them
+    all pairs of steps are looked at, in long videos for some of the rows at a time.
 
     Args:
         anchor: tokens of one modality, (B, T, C).
@@ -112,21 +114,28 @@ def paper_intra_loss(
         The mean over event classes with anchors, positives and negatives, (); zero without any.
     """
     similarity = scale * (F.normalize(anchor, dim=-1) @ F.normalize(other, dim=-1).mT)  # (B, T, T)
-    steps = negatives.steps.flatten(1).unsqueeze(1).expand(-1, anchor.shape[1], -1)
-    against = similarity.gather(2, steps)
-    against = against.reshape(*similarity.shape[:2], *negatives.steps.shape[1:])  # (B, T, N, M)
-    has_negatives = negatives.chosen.any(-1)  # (B, N)
-    # Rows without negatives are left as they are: a logsumexp of nothing has no gradient.
-    left_out = ~negatives.chosen & has_negatives.unsqueeze(-1)
-    against = against.masked_fill(left_out.unsqueeze(1), -torch.inf).logsumexp(-1)  # (B, T, N)
 
-    # (B, N, T, T) is the cost of this loss; the sum over anchors comes first to read it along rows.
-    pairs = F.softplus(against.mT.unsqueeze(-1) + (-similarity).unsqueeze(1))
-    total = ((anchors.float().unsqueeze(2) @ pairs).squeeze(2) * positives).sum(-1)  # (B, N)
-    num_pairs = anchors.sum(-1) * positives.sum(-1)
-    counts = has_negatives & (num_pairs > 0)
-    mean = torch.where(counts, total / num_pairs.clamp(min=1), 0.0)
-    return mean.sum() / counts.sum().clamp(min=1)
+    def costs_of(rows: slice) -> tuple[Tensor, Tensor]:
+        """Return the cost of some event classes, and which of them count: (B, rows) each."""
+        steps, chosen = negatives.steps[:, rows], negatives.chosen[:, rows]  # (B, rows, M)
+        places = steps.flatten(1).unsqueeze(1).expand(-1, anchor.shape[1], -1)
+        against = similarity.gather(2, places)
+        against = against.reshape(*similarity.shape[:2], *steps.shape[1:])  # (B, T, rows, M)
+        has_negatives = chosen.any(-1)  # (B, rows)
+        # Rows without negatives are left as they are: a logsumexp of nothing has no gradient.
+        left_out = ~chosen & has_negatives.unsqueeze(-1)
+        against = against.masked_fill(left_out.unsqueeze(1), -torch.inf).logsumexp(-1)
+
+        # (B, rows, T, T); the sum over anchors comes first to read it along rows.
+        pairs = F.softplus(against.mT.unsqueeze(-1) + (-similarity).unsqueeze(1))
+        total = (anchors[:, rows].float().unsqueeze(2) @ pairs).squeeze(2) * positives[:, rows]
+        num_pairs = anchors[:, rows].sum(-1) * positives[:, rows].sum(-1)
+        counts = has_negatives & (num_pairs > 0)
+        return torch.where(counts, total.sum(-1) / num_pairs.clamp(min=1), 0.0), counts
+
+    block_rows = max(1, _MOST_PAIRS // max(1, similarity.numel()))
+    mean, counts = zip(*each_block(costs_of, anchors.shape[1], block_rows), strict=True)
+    return torch.cat(mean, dim=1).sum() / torch.cat(counts, dim=1).sum().clamp(min=1)
 
 
 class TokenLosses(nn.Module):

@@ -86,8 +86,8 @@ def predict_in_chunks(
 ) -> Predictions:
     """Run a network chunk by chunk, so that memory is bounded by one chunk and the answer.
 
-    Each chunk is read like a video of its own, without those videos of the batch that have no step
-    to be answered in it.
+    Each chunk is read like a video of its own, without those videos of the batch whose end the
+    chunk before has read: a video is cut as if it were alone.
 
     Args:
         network: takes visual, audio, mask and audio mask as `Detector.forward` does.
@@ -104,9 +104,12 @@ def predict_in_chunks(
         names, zero where there is no video. `features` is empty.
     """
     whole = Predictions([], [], [])
-    longest = -(-int(mask.sum(1).max()) // strides[-1]) * strides[-1]  # without padding
-    for chunk in cut_chunks(longest, chunk_length, overlap, strides[-1]):
-        rows = mask[:, chunk.first : chunk.last].any(1).nonzero().squeeze(1)
+    multiple = strides[-1]
+    num_steps = mask.sum(1)
+    longest = -(-int(num_steps.max()) // multiple) * multiple  # without padding
+    for chunk in cut_chunks(longest, chunk_length, overlap, multiple):
+        seen = chunk.start + overlap if chunk.start else 0  # by the chunk before
+        rows = (num_steps > seen).nonzero().squeeze(1)
         read = slice(chunk.start, chunk.start + chunk_length)
         sound = None if audio_mask is None else audio_mask[rows, read]
         part = network(visual[rows, :, read], audio[rows, :, read], mask[rows, read], sound)
@@ -115,7 +118,8 @@ def predict_in_chunks(
             if chunk.start == 0:
                 levels += [_blank(x, mask.shape, s) for x, s in zip(pieces, strides, strict=True)]
             for level, piece, stride in zip(levels, pieces, strides, strict=True):
-                first, last, start = (x // stride for x in (chunk.first, chunk.last, chunk.start))
+                # To the end of the chunk, for videos that end in it; the next one overwrites.
+                first, last, start = (x // stride for x in (chunk.first, chunk.end, chunk.start))
                 level[rows, first:last] = piece[:, first - start : last - start]
     return whole
 

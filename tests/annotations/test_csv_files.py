@@ -58,10 +58,15 @@ def test_text_that_pandas_takes_for_missing_stays(write):
     assert annotations.class_names == ["None", "null"]
 
 
-def test_equal_rows_are_kept_and_counted(write):
-    annotations = read_annotations(write(OWN + "a,1,2,dog\na,1,2,dog\na,1,2,cat\n"))
-    assert len(annotations.events) == 3
-    assert annotations.repairs["exact duplicates of an earlier event"] == 1
+def test_repeated_row_is_named(write):
+    with pytest.raises(AnnotationError, match=r"`video` in row 4 .*remove the repeated row"):
+        read_annotations(write(OWN + "a,1,2,dog\nb,,,\na,1,2,dog\n"))
+
+
+def test_events_of_two_classes_at_equal_times_are_kept_and_counted(write):
+    annotations = read_annotations(write(OWN + "a,1,2,dog\na,1,2,cat\nb,,,\nb,,,\n"))
+    assert len(annotations.events) == 2
+    assert annotations.repairs["exact duplicates of an earlier event"] == 0
     assert annotations.repairs["events at the very times of an earlier one of another class"] == 1
 
 
@@ -114,7 +119,7 @@ BAD = {
     "other columns": ("vid,start,end,label\na,1,2,dog\n", "is 'vid' meant for 'video'"),
     "semicolons": ("video;start;end;label\na;1;2;dog\n", r"x\.csv to be those of one of"),
     "one cell more": (OWN + "a,1,2,dog,x\n", r"Expected 4 fields in line 2, saw 5"),
-    "cut off": (OWN + "a,1,2,dog\na,3", r"`end` in row 3 of .*got ''"),
+    "cut off": (OWN + "a,1,2,dog\na,3", r"2 cells in row 3, 4 in the header"),
     "no label": (OWN + "a,1,2,\n", r"`label` in row 2 of .*hold text"),
     "no video": (OWN + ",1,2,dog\n", r"`video` in row 2 of .*hold text"),
     "start is text": (OWN + "a,1,2,dog\na,one,2,dog\n", r"`start` in row 3 .*got 'one'"),
@@ -238,7 +243,7 @@ def test_any_bytes_give_the_one_error(tmp_path_factory, content):
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows=st.lists(own_rows, max_size=8))
+@given(rows=st.lists(own_rows, max_size=8, unique=True))
 def test_every_row_becomes_an_event(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "good.csv"
     path.write_text(OWN + "\n".join(",".join(map(str, row)) for row in rows))

@@ -45,6 +45,7 @@ BAD = {
     "empty": b"",
     "blank": b"\n\n",
     "more cells than columns": b"a,b\n1,2,3\n",
+    "a row cut before its last cell": b"a,b\n1,2\n1",
     "open quote": b'a,b\n"1,2\n',
     "not UTF-8": b"a,b\n\xff,2\n",
     "half a gzip": b"\x1f\x8b\x08\0",
@@ -55,6 +56,11 @@ BAD = {
 def test_damaged_table(rows_of, content):
     with pytest.raises(AnnotationError, match=r"x\.csv to hold .*; .*again"):
         rows_of(content)
+
+
+def test_row_with_too_few_cells_is_named(rows_of):
+    with pytest.raises(AnnotationError, match=r"2 cells in row 5, 3 in the header"):
+        rows_of('a,b,c\n1,"x,\ny",\n,,\n\n3,4\n5,6,7\n')
 
 
 def test_double_column(rows_of):
@@ -107,3 +113,10 @@ def test_other_columns_are_told_with_near_names(tmp_path):
     assert "one: video, start; two: name, t-start, t-end" in str(error)
     assert "['Video', 'begin', 'start'], nearest to one, without ['video']" in str(error)
     assert "is 'Video' meant for 'video'?" in str(error)
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_other_separators_are_told(tmp_path, mark):
+    layouts = {"one": ("video", "start")}
+    error = columns_refusal(tmp_path / "x.csv", [mark.join(["video", "start", "end"])], layouts)
+    assert f"separate the cells by commas, not by {mark!r}" in str(error)

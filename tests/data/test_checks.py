@@ -68,6 +68,15 @@ def test_wrong_frame_rate(folder):
     check(folder)
 
 
+def test_a_wrong_visual_grid_is_not_laid_on_the_audio(folder):
+    for index in range(6):
+        steps = 112 + 9 * index
+        folder.add(f"v{index}", steps=steps, audio_steps=round((steps * 8 + 16) / 25 / 0.96 - 0.5))
+    with pytest.raises(GridError, match=r"`grid.fps` 25 with") as error:
+        check(folder, grid=FeatureGrid(fps=12.5, stride=8, window=24), audio_grid=VGGISH)
+    assert "audio" not in str(error.value)
+
+
 def test_times_in_frames(folder):
     add_videos(folder, events=[(100.0, 400.0, 0)])
     for entry in folder.database.values():
@@ -129,6 +138,12 @@ def test_another_pattern_is_said_where_most_files_are_missing(folder, skip):
     else:
         with pytest.raises(MissingFeaturesError, match=said):
             split.check(names, False)
+
+
+def test_files_that_another_pattern_finds_are_not_proposed(folder):
+    add_videos(folder)
+    with pytest.raises(MissingFeaturesError, match=r"Write the pattern '{video}_rgb.npy'"):
+        check(folder, visual_files=["{video}_gish.npy", "{video}_flow.npy"])
 
 
 def test_archives_instead_of_arrays_are_said(folder):

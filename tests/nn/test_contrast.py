@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davezoo.errors import InputError
+from davezoo.nn import contrast
 from davezoo.nn.contrast import TokenLosses
 from tests.nn import slow_contrast
 from tests.nn.tokens import NUM_CLASSES, STREAMS, events, features, moved, silenced
@@ -294,3 +295,27 @@ def test_no_shape_depends_on_the_data(objective):
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         TokenLosses(STREAMS, 3, **settings)
+
+
+def test_pairs_of_long_videos_are_held_for_one_event_class_at_a_time(monkeypatch):
+    """Else their memory would grow with the events times the square of the length."""
+    annotated = events([[(4 * i, 4 * i + 3, i % 3) for i in range(12)], [(5, 40, 1)]])
+    found = []
+    for most_pairs in (contrast._MOST_PAIRS, 1):
+        monkeypatch.setattr(contrast, "_MOST_PAIRS", most_pairs)
+        losses = make("paper")
+        inputs = decisive(features([48, 40], seed=3))
+        leaves = require_grad(inputs)
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, saved=saved: saved.append(x.numel()) or x, lambda x: x
+        ):
+            total = losses(inputs, *annotated)["loss_intra"]
+        total.backward()
+        gradients = [x.grad for x in [*leaves, *losses.parameters()] if x.grad is not None]
+        found.append((total.detach(), gradients, max(saved)))
+    (whole, gradients, most), (blocks, gradients_of_blocks, most_of_blocks) = found
+    assert whole > 0
+    torch.testing.assert_close(blocks, whole)
+    torch.testing.assert_close(gradients_of_blocks, gradients)
+    assert most == 12 * most_of_blocks == 12 * 2 * 48 * 48

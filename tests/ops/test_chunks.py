@@ -138,11 +138,28 @@ def test_what_sees_farther_than_half_of_the_overlap_is_cut_off():
     assert all(20 <= step < 28 or 36 <= step < 44 for step in steps)
 
 
-def test_videos_without_steps_in_a_chunk_are_not_run():
+def test_videos_that_have_ended_are_not_run():
+    """The second chunk starts at step 24, but the first one has read the end of step 30 already."""
     calls = []
-    inputs = draw([64, 30, 9], 64, 0)
+    inputs = draw([64, 30, 9, 33], 64, 0)
     predict_in_chunks(network(2, calls), *inputs, strides=STRIDES, chunk_length=32, overlap=8)
-    assert calls == [((3, 32), True), ((2, 32), True), ((1, 16), True)]
+    assert calls == [((4, 32), True), ((2, 32), True), ((1, 16), True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 100), min_size=2, max_size=4), seed=st.integers(0, 100))
+def test_the_answer_to_a_video_does_not_depend_on_its_batch(lengths, seed):
+    """Of a network that sees farther than half of the overlap: the cuts must be the video's own."""
+    inputs = draw(lengths, -(-max(lengths) // 4) * 4, seed)
+    how = {"strides": STRIDES, "chunk_length": 32, "overlap": 16}
+    together = predict_in_chunks(network(12), *inputs, **how)
+    for row, length in enumerate(lengths):
+        own = [x[row : row + 1, ..., : -(-length // 4) * 4] for x in inputs]
+        alone = predict_in_chunks(network(12), *own, **how)
+        for found, expected in zip(together.logits, alone.logits, strict=True):
+            steps = expected.shape[1]
+            torch.testing.assert_close(found[row, :steps], expected[0], atol=1e-6, rtol=0)
+            assert not found[row, steps:].any()
 
 
 def test_padding_makes_no_chunk():
