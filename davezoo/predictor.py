@@ -160,9 +160,9 @@ class EventPredictor(LightningModule, ABC):
         detector = self.detector
         if self.own_fps and grid is None and "visual" in detector.streams:
             raise InputError(
-                "Expected `grid` with the frame rate of this video, got None; the model was trained "
-                f"on features of each video's own rate: FeatureGrid(fps=..., stride="
-                f"{self.grid.stride:g}, window={self.grid.window:g})."
+                "Expected `grid` with the frame rate of this video, got None; the model was "
+                "trained on features of each video's own rate: FeatureGrid(fps=..., "
+                f"stride={self.grid.stride:g}, window={self.grid.window:g})."
             )
         batch = batch_of_arrays(
             {"visual": visual, "audio": audio},
