@@ -19,6 +19,7 @@ FROM_DATA = (
     "audio_width",
     "max_length",
     "grid",
+    "own_fps",
     "audio_grid",
     "resize_to",
     "modalities",

@@ -36,6 +36,8 @@ class EventPredictor(LightningModule, ABC):
         detector: the network.
         class_names: name of each class index.
         grid: time grid of the features the network was trained on.
+        own_fps: whether `grid` counted the frames of each video's own rate; `predict` must then be
+            told the grid of its video.
         audio_grid: time grid of the audio features, which are then resampled onto `grid`; null if
             it is the same.
         resize_to: steps that every video is stretched or squeezed to; null for none.
@@ -56,6 +58,7 @@ class EventPredictor(LightningModule, ABC):
         detector: Detector,
         class_names: list[str],
         grid: FeatureGrid | dict[str, float],
+        own_fps: bool = False,
         audio_grid: FeatureGrid | dict[str, float] | None = None,
         resize_to: int | None = None,
         chunk_length: int | None = None,
@@ -71,6 +74,7 @@ class EventPredictor(LightningModule, ABC):
         self.class_names = list(class_names)
         self.grid = FeatureGrid(**grid) if isinstance(grid, dict) else grid
         self.audio_grid = FeatureGrid(**audio_grid) if isinstance(audio_grid, dict) else audio_grid
+        self.own_fps = own_fps
         self.resize_to = resize_to
         # Weights of a fixed length take no other chunk.
         self.chunk_length = detector.max_length if detector.fixed_length else chunk_length
@@ -150,9 +154,16 @@ class EventPredictor(LightningModule, ABC):
             The events, best first.
 
         Raises:
-            InputError: if the arrays cannot be used; see `batch_of_arrays`.
+            InputError: if the arrays cannot be used, see `batch_of_arrays`, or `grid` is missing
+                where every video has its own.
         """
         detector = self.detector
+        if self.own_fps and grid is None and "visual" in detector.streams:
+            raise InputError(
+                "Expected `grid` with the frame rate of this video, got None; the model was "
+                "trained on features of each video's own rate: FeatureGrid(fps=..., "
+                f"stride={self.grid.stride:g}, window={self.grid.window:g})."
+            )
         batch = batch_of_arrays(
             {"visual": visual, "audio": audio},
             {name: detector.widths[name] for name in detector.streams},

@@ -32,7 +32,7 @@ TABLES = {
 I3D, ONE_PEACE = (2048, 224), (1536, 256)
 FEATURES = {
     **{("CCNet", table): I3D for table in "234"},
-    **{("LoCo", table): ONE_PEACE for table in TABLES["LoCo"]},
+    **{("LoCo", table): ONE_PEACE for table in sorted(TABLES["LoCo"])},
     ("LoCo", "III"): I3D,
     ("DEL", "5"): I3D,
     ("DEL", "8"): I3D,

@@ -9,6 +9,7 @@ import torch
 
 import davezoo
 from davezoo import CCNet, UnAV
+from davezoo.errors import InputError
 from davezoo.ops.padding import padded_length
 from davezoo.predictor import EventPredictor
 from davezoo.structures import FeatureGrid, Predictions
@@ -84,6 +85,18 @@ def test_a_network_that_sees_less_than_half_the_overlap_answers_as_the_whole() -
 
 
 @torch.inference_mode()
+def test_features_of_own_frame_rates_want_the_grid_of_their_video() -> None:
+    """The grid of training would put the events of another rate at wrong seconds."""
+    module = model(own_fps=True)
+    visual, audio = (x[0].T for x in long_video(64)[:2])
+    with pytest.raises(InputError, match=r"`grid` with the frame rate of this video.*stride=8, wi"):
+        module.predict(visual, audio)
+    grid = FeatureGrid(fps=50, stride=8, window=24)
+    found = module.predict(visual, audio, grid=grid)
+    usual = model().predict(visual, audio)
+    assert [e.start for e in found] == pytest.approx([e.start / 2 for e in usual], abs=1e-5)
+
+
 @pytest.mark.parametrize("num_steps", [110, 128, 180])
 def test_a_video_is_answered_alike_in_every_batch(num_steps: int) -> None:
     """Alone it is read to its end in one chunk fewer than its neighbour."""

@@ -139,7 +139,7 @@ class EventDataModule(LightningDataModule):
         )
         self.annotations, self.features = annotations, features
         self.layout = feature_layout(self.root / features, settings)
-        self.resize_to = resize_to
+        self.own_fps, self.resize_to = own_fps, resize_to
         self.max_length, self.length_multiple = max_length, length_multiple
         self.crop_ratio = None if crop_ratio is None else (crop_ratio[0], crop_ratio[1])
         self.min_kept_fraction, self.bucket_ratio = min_kept_fraction, bucket_ratio
