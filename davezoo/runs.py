@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 
@@ -27,6 +27,24 @@ def new_run_folder(parent: Path) -> Path:
         number += 1
     os.environ["DAVEZOO_RUN"] = str(folder)
     return folder
+
+
+def write_into(folder: Path, loggers: Any) -> None:
+    """Let the loggers of a parsed configuration write into the run folder unless told where.
+
+    Args:
+        folder: the run folder; also names the run where nothing else does.
+        loggers: settings of one logger or a list of them; anything else is left alone.
+    """
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        settings = getattr(logger, "init_args", None)
+        if settings is None or "save_dir" not in settings:
+            continue
+        if settings.save_dir in (None, "."):
+            settings.save_dir = str(folder)
+        if logger.class_path.endswith(".WandbLogger") and settings.name is None:
+            folder.mkdir(parents=True, exist_ok=True)  # W&B would write elsewhere without it
+            settings.name = f"{folder.parent.name}/{folder.name}"
 
 
 def find_checkpoint(folders: Iterable[Path], which: str) -> Path:

@@ -16,11 +16,12 @@ from jsonargparse import ActionConfigFile, Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
 from davezoo.checkpoints import load, read_own_checkpoint
+from davezoo.dashboards import Dashboard
 from davezoo.data import EventDataModule
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
@@ -33,6 +34,7 @@ from davezoo.runs import (
     find_checkpoint,
     keep_earlier_log,
     new_run_folder,
+    write_into,
     write_test_results,
 )
 from davezoo.task import EventLocalizer
@@ -133,6 +135,7 @@ class DaveCLI(LightningCLI):
                 root = Path(self._ckpt_path).parents[1]
         self.run_folder = Path(root) if root else new_run_folder(runs)
         config.trainer.default_root_dir = str(self.run_folder)
+        write_into(self.run_folder, config.trainer.logger)
         config.ckpt_path = self._ckpt_path
         config.weights_only = True
         if self.subcommand in ("validate", "test"):
@@ -148,12 +151,16 @@ class DaveCLI(LightningCLI):
     # Running --------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; log to the run folder unless the recipe names a logger."""
+        """Build the trainer; log to the run folder, and to the loggers that the recipe names."""
         folder = self.run_folder
-        if self._config.trainer.logger in (None, True):
-            kwargs["logger"] = self.subcommand == "fit" and CSVLogger(
-                folder.parent, name=folder.name, version=""
-            )
+        chosen = self.config_init[self.subcommand].trainer.logger
+        if chosen is not False:
+            loggers = chosen if isinstance(chosen, list) else [chosen]
+            loggers = [logger for logger in loggers if isinstance(logger, Logger)]
+            if self.subcommand == "fit" and not any(isinstance(x, CSVLogger) for x in loggers):
+                # First, because Lightning writes `config.yaml` where the first one writes.
+                loggers.insert(0, CSVLogger(folder.parent, name=folder.name, version=""))
+            kwargs["logger"] = loggers or False
         self.collector = DetectionsCollector()
         own: list[Callback] = [self.collector]
         if self.subcommand == "fit" and not self._config.trainer.fast_dev_run:
@@ -167,6 +174,7 @@ class DaveCLI(LightningCLI):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder / "checkpoints")
+        self.dashboards = [cb for cb in trainer.callbacks if isinstance(cb, Dashboard)]
         return trainer  # type: ignore[no-any-return]
 
     def after_instantiate_classes(self) -> None:
@@ -253,6 +261,8 @@ class DaveCLI(LightningCLI):
                 self.datamodule.ground_truth(self.datamodule.split_of("test")),
                 f"{type(self.model).__name__} on {self.datamodule.root}",
             )
+            for dashboard in self.dashboards:
+                dashboard.log_test(run, files, Path(self._ckpt_path) if self._ckpt_path else None)
             sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
 
     def after_predict(self) -> None:

@@ -45,6 +45,7 @@ ALLOWED = {
     "inspection.collect": {"annotations", "data"},
     "inspection.inspect": {"data", "nn.two_stream"},  # the usual regression ranges alone
     "schedules": set(),
+    "dashboards": {"evaluation", "methods", "nn", "runs", "structures"},
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
     "predictor": {"arrays", "structures", "ops", "nn.detector"},
@@ -69,6 +70,7 @@ ALLOWED = {
     "training": {
         "callbacks",
         "checkpoints",
+        "dashboards",
         "data",
         "evaluation",
         "json_files",

@@ -146,6 +146,52 @@ def average_precision(
     )
 
 
+def precision_at_recalls(
+    events: EventArrays,
+    detections: EventArrays,
+    tiou_thresholds: Sequence[float],
+    recalls: Array,
+) -> Array:
+    """Compute the precision-recall curve at each tIoU threshold, the mean over the classes.
+
+    Of each class it is the interpolated curve whose area is its average precision: the highest
+    precision at which at least that share of its events is found; 0 where so many never are.
+
+    Args:
+        events: annotated events, as in `average_precision`.
+        detections: detections with scores, likewise.
+        tiou_thresholds: T thresholds, ascending.
+        recalls: R shares of events, each 0 to 1, float64.
+
+    Returns:
+        Precisions, (T, R), float64.
+    """
+    xp = array_namespace(events.segments, detections.segments, recalls)
+    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=device(events.segments))
+    classes, num_events = xp.unique_counts(events.labels)
+    num_curves = classes.shape[0] * thresholds.shape[0]
+    detections, class_of, rank = _order_detections(detections, classes)
+    threshold_of, row = _match(events, detections, thresholds)
+    curve = threshold_of * classes.shape[0] + class_of[row]
+    count = _positions_in_runs(curve) + 1
+    precision = xp.astype(count, xp.float64) / xp.astype(rank[row] + 1, xp.float64)
+    best = _suffix_scan(precision, curve, xp.maximum)
+    # The n-th event found, n the least that makes up the recall; its true positive, if it exists,
+    # is the n-th of the curve. What follows the last one stands for those never found.
+    best = xp.concat([best, xp.zeros(1, dtype=xp.float64, device=device(best))])
+    exact = recalls[None, :] * xp.astype(num_events, xp.float64)[:, None]  # (K, R)
+    needed = xp.clip(xp.astype(xp.ceil(exact - 1e-9), xp.int64), min=1)  # 0.07 * 100 > 7
+    needed = xp.tile(needed, (thresholds.shape[0], 1))  # (T K, R)
+    curves = xp.arange(num_curves, dtype=xp.int64, device=device(curve))
+    first = xp.searchsorted(curve, curves)
+    end = xp.searchsorted(curve, curves, side="right")
+    place = (first - 1)[:, None] + needed
+    place = xp.where(place < end[:, None], place, xp.full_like(place, best.shape[0] - 1))
+    values = xp.reshape(xp.take(best, xp.reshape(place, (-1,))), (thresholds.shape[0], -1))
+    values = xp.reshape(values, (thresholds.shape[0], classes.shape[0], -1))
+    return xp.mean(values, axis=1)
+
+
 def _order_detections(detections: EventArrays, classes: Array) -> tuple[EventArrays, Array, Array]:
     """Order the detections of known classes by class, then by score, highest first.
 

@@ -11,7 +11,12 @@ from torchmetrics import Metric
 
 from davezoo.evaluation.average_precision import AveragePrecision, EventArrays, average_precision
 from davezoo.evaluation.ground_truth import select_ground_truth
-from davezoo.evaluation.predictions import PredictionError, check_scores, first_bad_row
+from davezoo.evaluation.predictions import (
+    PredictionError,
+    PredictionTable,
+    check_scores,
+    first_bad_row,
+)
 from davezoo.evaluation.protocols import Protocol, get_protocol
 from davezoo.evaluation.scoring import SelectionCounts, assemble_result
 
@@ -118,6 +123,12 @@ class TemporalMeanAveragePrecision(Metric):
             joined = torch.cat([part.detach().to(parts[0]) for part in parts])
             getattr(self, name).append(joined)
 
+    @property
+    def score_names(self) -> list[str]:
+        """Names of what `compute` returns."""
+        tious = self.protocol.tiou_thresholds
+        return ["avg_map", *(f"map_{round(100 * tiou)}" for tiou in tious)]
+
     def compute(self) -> dict[str, Tensor]:
         """Return `avg_map` and `map_10`, `map_20`, ... (thresholds in percent) as fractions.
 
@@ -126,9 +137,8 @@ class TemporalMeanAveragePrecision(Metric):
         """
         result = self._score()
         self._result = result
-        names = [f"map_{round(100 * threshold)}" for threshold in self.protocol.tiou_thresholds]
         values = torch.tensor([result.avg_map, *result.map], dtype=self._float, device=self.device)
-        return dict(zip(["avg_map", *names], values, strict=True))
+        return dict(zip(self.score_names, values, strict=True))
 
     def result(self) -> EvaluationResult:
         """Return the score of every class, the missing videos and all counts.
@@ -137,6 +147,23 @@ class TemporalMeanAveragePrecision(Metric):
         """
         self.compute()
         return self._result if self._result is not None else self._score()
+
+    def detections(self) -> PredictionTable:
+        """Return the detections that are scored, those of blocked and left-out videos aside.
+
+        In a run of several processes all of them must call this, as for `compute`.
+        """
+        with self.sync_context(should_sync=not self._is_synced):
+            found, _ = self._collect()
+        scores = found.segments[:0, 0] if found.scores is None else found.scores
+        return PredictionTable(
+            video_ids=self.ground_truth.video_ids,
+            class_names=self.ground_truth.class_names,
+            videos=found.videos.cpu().numpy(),
+            labels=found.labels.cpu().numpy(),
+            segments=found.segments.cpu().double().numpy(),
+            scores=scores.cpu().double().numpy(),
+        )
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather the states of all processes; also those of a process that saw no video.

@@ -69,6 +69,35 @@ def timeline(
     return _finish(figure, path)
 
 
+def precision_recall(
+    recalls: Sequence[float] | np.ndarray[Any, Any],
+    precisions: Mapping[float, Sequence[float] | np.ndarray[Any, Any]],
+    path: Path | None = None,
+) -> Figure:
+    """Draw precision over recall, one curve a tIoU threshold, the stricter the fainter.
+
+    Args:
+        recalls: shares of events found, (R,).
+        precisions: precision at each recall, (R,), by threshold; see `precision_at_recalls`.
+        path: where to save the picture, by its suffix; None to save none.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = _figure(width=6.0, height=4.5)
+    strengths = np.linspace(1.0, 0.25, len(precisions))
+    for (tiou, values), strength in zip(sorted(precisions.items()), strengths, strict=True):
+        mean = 100 * float(np.mean(values))
+        label = f"tIoU {tiou:g} (area {mean:.1f})"
+        axes.plot(recalls, values, color=_DETECTION_COLOR, alpha=strength, label=label)
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(0.0, 1.0)
+    axes.set_xlabel("recall, mean over classes")
+    axes.set_ylabel("precision")
+    axes.legend(fontsize=8, frameon=False)
+    return _finish(figure, path)
+
+
 def _draw_bars(
     axes: Axes,
     rows: Mapping[str, int],

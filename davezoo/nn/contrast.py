@@ -160,6 +160,11 @@ class TokenLosses(nn.Module):
         published_token_grid: repeat the slips in the targets of the published code; see
             `token_targets.published_targets`. Has no meaning for the paper's objective.
 
+    Attributes:
+        chosen: steps that the contrast within videos chose in the latest forward pass, by name
+            (`positives_visual`, `negatives_visual`, ...), a video; {} before it and without such a
+            contrast.
+
     Raises:
         InputError: if the objective is unknown or lacks the published token grid, or if a weight is
             negative.
@@ -189,6 +194,7 @@ class TokenLosses(nn.Module):
                 f"{objective!r}; leave one of them out."
             )
         self.streams = list(streams)
+        self.chosen: dict[str, Tensor] = {}
         self.num_classes = num_classes
         self.objective = objective
         self.published_token_grid = published_token_grid
@@ -272,6 +278,7 @@ class TokenLosses(nn.Module):
                     negatives = published_negatives(
                         x["scores"], x["categories"], targets, x["mask"]
                     )
+                    self._note_chosen(name, targets.key & complete, negatives)
                 directions.append(
                     published_intra_loss(
                         x["tokens"],
@@ -336,6 +343,7 @@ class TokenLosses(nn.Module):
                 there = own & x["mask"].unsqueeze(1)
                 positives[name] = predicted_members(there, agrees, x["scores"])
                 negatives[name] = paper_negatives(own, agrees, x["scores"], x["mask"])
+                self._note_chosen(name, positives[name], negatives[name])
         directions = [
             paper_intra_loss(
                 streams[name]["tokens"],
@@ -348,3 +356,8 @@ class TokenLosses(nn.Module):
             for name, other in zip(streams, reversed(streams), strict=True)
         ]
         return torch.stack(directions).mean()
+
+    def _note_chosen(self, name: str, positives: Tensor, negatives: Negatives) -> None:
+        """Note how many steps of a modality were chosen, the mean over the videos."""
+        for kind, chosen in (("positives", positives), ("negatives", negatives.chosen)):
+            self.chosen[f"{kind}_{name}"] = chosen.sum() / len(chosen)
