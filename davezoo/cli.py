@@ -118,8 +118,11 @@ def _run_tool(name: str, args: list[str]) -> None:
     parameters = inspect.signature(tool).parameters
     on_data = "data" in parameters
     args = _with_values(args, [f"--{x}" for x, of in parameters.items() if of.default is False])
-    for parameter in positional:  # one or several
-        parser.add_argument(parameter, type=Path, nargs="+", help="folders, or files of results")
+    for parameter in positional:  # one or several; any number where it may be left out
+        count = "+" if parameters[parameter].default is inspect.Parameter.empty else "*"
+        parser.add_argument(
+            parameter, type=Path, nargs=count, default=[], help="folders, or files of results"
+        )
     skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
     if not on_data:

@@ -1,8 +1,9 @@
 """Recipes: every one runs, and names are found where they should be."""
 
 import inspect
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from davezoo.cli import main
 from davezoo.data import EventDataModule
 from davezoo.errors import InputError
+from davezoo.methods import LoCo
 from davezoo.options import name_data_files
 from davezoo.recipes import FOLDER, find_recipe, read_data_settings, with_data_settings
 from davezoo.structures import ONE_PEACE_GRID, UNAV100_GRID, FeatureGrid, to_plain
@@ -197,3 +199,18 @@ def test_schedules_fit_every_method(
         if word.startswith("schedules/"):
             data |= yaml.safe_load((FOLDER / word).read_text()).get("data", {})
     assert to_plain(got["data"]) == data | {"root": "DIR"}
+
+
+def test_sweep_varies_settings_that_exist() -> None:
+    sweep = yaml.safe_load((FOLDER / "sweeps/loco_ablations.yaml").read_text())
+    words = [word for word in sweep["command"] if not word.startswith("${")]
+    assert words[:2] == ["davezoo", "fit"]
+    named = [after for word, after in pairwise(words) if word == "--config"]
+    assert all(Path(find_recipe(name)).is_file() for name in named)
+    hints = get_type_hints(LoCo.__init__)
+    for name, entry in sweep["parameters"].items():
+        if name != "seed_everything":
+            prefix, _, setting = name.rpartition(".")
+            assert prefix == "model.init_args"
+            assert set(entry["values"]) <= set(get_args(hints[setting])), name
+    assert sweep["metric"]["name"] == "best/avg_map"

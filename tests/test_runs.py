@@ -4,9 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 
 from davezoo.evaluation.run_results import RunResult
-from davezoo.runs import find_checkpoint, keep_earlier_log, new_run_folder, write_test_results
+from davezoo.runs import (
+    find_checkpoint,
+    keep_earlier_log,
+    new_run_folder,
+    write_into,
+    write_test_results,
+)
 from tests.evaluation.tables import make_annotations, make_predictions
 from tests.leaderboards.runs import make_run
 
@@ -89,3 +96,23 @@ def test_result_of_an_earlier_test_does_not_outlive_its_files(
             "T",
         )
     assert not (tmp_path / "run.json").exists()
+
+
+def test_loggers_write_into_the_run_folder_unless_told_where(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/loco/now"
+
+    def settings(kind: str, **init_args: str | None) -> Namespace:
+        return Namespace(class_path=f"lightning.loggers.{kind}", init_args=Namespace(**init_args))
+
+    wandb = settings("WandbLogger", save_dir=".", name=None)
+    named = settings("WandbLogger", save_dir="elsewhere", name="mine")
+    board = settings("TensorBoardLogger", save_dir=None, name="logs")
+    other = settings("CometLogger", name=None)
+    write_into(folder, [wandb, named, board, other])
+    assert wandb.init_args == Namespace(save_dir=str(folder), name="loco/now")
+    assert named.init_args == Namespace(save_dir="elsewhere", name="mine")
+    assert board.init_args == Namespace(save_dir=str(folder), name="logs")
+    assert other.init_args == Namespace(name=None)
+    assert folder.is_dir()  # W&B would write elsewhere without it
+    for nothing in (None, True, False, []):
+        write_into(folder, nothing)

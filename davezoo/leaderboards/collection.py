@@ -64,7 +64,7 @@ def find_runs(places: Sequence[Path]) -> tuple[list[FoundRun], list[SkippedRun]]
             )
         paths = [place] if place.is_file() else sorted(place.rglob("*"))
         files |= dict.fromkeys(path.resolve() for path in paths if path.is_file())
-    results = [path for path in files if _is_result(path) or path in _given(places)]
+    results = [path for path in files if is_result(path.name) or path in _given(places)]
     for path in tqdm(results, "Reading results", unit="run", disable=None):
         try:
             found.append(FoundRun(str(path), RunResult.read(path)))
@@ -78,9 +78,9 @@ def _given(places: Sequence[Path]) -> set[Path]:
     return {place.resolve() for place in places if place.is_file()}
 
 
-def _is_result(path: Path) -> bool:
+def is_result(name: str) -> bool:
     """Say whether a file is called as tests call their results: run.json, NAME_run.json."""
-    return path.name == _NAME or path.name.endswith(f"_{_NAME}")
+    return name == _NAME or name.endswith(f"_{_NAME}")
 
 
 def _unfinished(files: Iterable[Path]) -> list[SkippedRun]:

@@ -13,13 +13,15 @@ from davezoo.leaderboards.boards import make_tables
 from davezoo.leaderboards.collection import FoundRun, SkippedRun, find_runs
 from davezoo.leaderboards.formats import Format, format_tables
 from davezoo.leaderboards.groups import group_runs
+from davezoo.leaderboards.wandb_runs import find_wandb_runs
 
 
 def leaderboard(
-    runs: list[Path],
+    runs: Sequence[Path] = (),
     dataset: str | None = None,
     format: Format = "md",
     output: Path | None = None,
+    wandb: str | None = None,
 ) -> None:
     """Make a table of the test results of runs, the seeds of each system together.
 
@@ -33,8 +35,12 @@ def leaderboard(
         dataset: only results on this data set: unav100, thumos14, activitynet13 or epic100.
         format: md, csv, html or latex.
         output: file to write to, instead of the standard output.
+        wandb: ENTITY/PROJECT whose runs are read from W&B, beside the folders or instead of them.
     """
     found, skipped = find_runs(runs)
+    if wandb is not None:
+        online = find_wandb_runs(wandb)
+        found, skipped = found + online[0], skipped + online[1]
     text, doubles = make_leaderboard(found, dataset, format, skipped)
     report_skipped([*skipped, *doubles])
     if output is None:

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from davezoo.evaluation.average_precision import EventArrays, average_precision, temporal_iou
+from davezoo.evaluation.average_precision import (
+    EventArrays,
+    average_precision,
+    precision_at_recalls,
+    temporal_iou,
+)
 from tests.evaluation import reference
 
 THRESHOLDS = [0.1, 0.3, 0.5, 2 / 3, 1.0]
@@ -142,3 +147,42 @@ def test_temporal_iou_broadcasts():
     assert table.shape == (len(first), 7)
     assert table[3, 4] == temporal_iou(first.segments[3], second.segments[4])
     assert table[3, 4] == reference.tiou(first.segments[3], second.segments[4])
+
+
+@settings(max_examples=200, deadline=None)
+@given(events, detections)
+def test_area_under_the_curves_is_the_average_precision(event_rows, detection_rows):
+    annotated, found = to_arrays(event_rows, False), to_arrays(detection_rows, True)
+    result = average_precision(annotated, found, THRESHOLDS)
+    # With N events of a class its curve changes at multiples of 1 / N alone: the mean over the
+    # middles of steps that divide all of them is the area under every one.
+    steps = np.lcm.reduce(result.num_events)
+    if steps > 5000:
+        return
+    recalls = (np.arange(steps) + 0.5) / steps
+    curves = precision_at_recalls(annotated, found, THRESHOLDS, recalls)
+    assert_allclose(curves.mean(axis=1), result.values.mean(axis=0), rtol=0, atol=1e-12)
+    assert (np.diff(curves, axis=1) <= 1e-12).all()
+
+
+def test_curve_by_hand():
+    annotated = to_arrays([(0, 0, (0, 1)), (0, 0, (5, 6))], False)
+    found = to_arrays(
+        [(0, 0, (0, 1), 0.9), (0, 0, (2, 3), 0.8), (0, 0, (5, 6), 0.7), (0, 0, (0, 1), 0.1)], True
+    )
+    recalls = np.array([0.0, 0.5, 0.51, 1.0])
+    curves = precision_at_recalls(annotated, found, [0.5], recalls)
+    assert_allclose(curves, [[1, 1, 2 / 3, 2 / 3]])
+    missed = precision_at_recalls(annotated, found[:2], [0.5, 0.9], recalls)
+    assert_allclose(missed, [[1, 1, 0, 0]] * 2)
+
+
+def test_curves_of_tensors_are_those_of_arrays():
+    annotated, found = random_problem(3)
+    recalls = np.linspace(0, 1, 101)
+    expected = precision_at_recalls(annotated, found, THRESHOLDS, recalls)
+    result = precision_at_recalls(
+        to_tensors(annotated), to_tensors(found), THRESHOLDS, torch.from_numpy(recalls)
+    )
+    assert_allclose(result.numpy(), expected, rtol=0, atol=1e-12)
+    assert expected[0, 0] > 0.1

@@ -261,3 +261,21 @@ def test_on_a_gpu(problem, expected):
         metric.update(video_ids, [events.to("cuda") for events in predictions])
     assert metric.compute()["avg_map"].device.type == "cuda"
     assert metric.result() == expected
+
+
+def test_scored_detections_are_handed_out():
+    annotations, found = make_problem()
+    metric = TemporalMeanAveragePrecision(annotations)
+    for video, events in reversed(found.items()):
+        metric.update([video], [events])
+    metric.update(VIDEOS[:1], [random_events(3, torch.Generator())])  # seen twice: the first counts
+    table = metric.detections()
+    expected = PredictionTable.from_events(
+        {video: found.get(video, random_events(0, torch.Generator())) for video in VIDEOS}, "abcd"
+    )
+    assert (table.video_ids, table.class_names) == (VIDEOS, ["a", "b", "c", "d"])
+    assert len(table) == len(expected)
+    for name in ("videos", "labels", "segments", "scores"):
+        assert (getattr(table, name) == getattr(expected, name)).all(), name
+    assert list(metric.compute()) == metric.score_names
+    assert len(metric.detections()) == len(table)  # the score has changed nothing

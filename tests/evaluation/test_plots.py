@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from davezoo.evaluation.plots import timeline
+from davezoo.evaluation.plots import precision_recall, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +81,12 @@ def test_no_global_state_is_left_behind() -> None:
 
     timeline(DETECTIONS, 10.0, EVENTS)
     assert plt.get_fignums() == []
+
+
+def test_curve_of_each_threshold(tmp_path: Path) -> None:
+    path = tmp_path / "new/curves.png"
+    figure = precision_recall([0.0, 0.5, 1.0], {0.5: [1.0, 0.5, 0.0], 0.1: [1.0, 1.0, 0.7]}, path)
+    lines = figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["tIoU 0.1 (area 90.0)", "tIoU 0.5 (area 50.0)"]
+    assert list(lines[1].get_ydata()) == [1.0, 0.5, 0.0]
+    assert path.read_bytes().startswith(b"\x89PNG")

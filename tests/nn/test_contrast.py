@@ -319,3 +319,17 @@ def test_pairs_of_long_videos_are_held_for_one_event_class_at_a_time(monkeypatch
     torch.testing.assert_close(blocks, whole)
     torch.testing.assert_close(gradients_of_blocks, gradients)
     assert most == 12 * most_of_blocks == 12 * 2 * 48 * 48
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_numbers_of_chosen_steps_are_noted(objective):
+    losses = make(objective)
+    assert losses.chosen == {}
+    inputs = decisive(features([28, 20]))
+    losses(inputs, *events([[(2.0, 5.0, 0)], []]))
+    names = {f"{kind}_{name}" for kind in ("positives", "negatives") for name in STREAMS}
+    assert losses.chosen.keys() == names
+    assert not any(x.requires_grad for x in losses.chosen.values())
+    if objective == "published":
+        assert losses.chosen["positives_visual"] == 2  # steps 2 to 5 of one of two videos
+    assert 0 < losses.chosen["negatives_audio"] <= (4 + 3) / 2  # ceil((L - 1) / 8) of a video
