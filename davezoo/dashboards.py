@@ -234,7 +234,7 @@ class Dashboard(Callback):
         path = folder / "precision_recall.png"
         precision_recall(_RECALLS, dict(zip(tious, values, strict=True)), path)
         _log_table(trainer, "val/precision_recall_table", curves)
-        _log_pictures(trainer, {"val/precision_recall": path})
+        log_pictures(trainer, {"val/precision_recall": path})
 
     def _show_videos(
         self,
@@ -258,7 +258,7 @@ class Dashboard(Callback):
         )
         paths = draw_timelines(folder, some, annotations, len(chosen))
         # By number: W&B names files of its own after it, and ids come from a file.
-        _log_pictures(trainer, {f"val/video_{number}": path for number, path in enumerate(paths)})
+        log_pictures(trainer, {f"val/video_{number}": path for number, path in enumerate(paths)})
 
     def log_test(self, run: RunResult, files: Sequence[Path], checkpoint: Path | None) -> None:
         """Log the result of a test, and with `log_artifacts` what it is about.
@@ -336,8 +336,13 @@ def _log_table(trainer: Trainer, name: str, table: pd.DataFrame) -> None:
         experiment.log({name: wandb.Table(dataframe=table), **place})
 
 
-def _log_pictures(trainer: Trainer, pictures_of: Mapping[str, Path]) -> None:
-    """Hand pictures to W&B and TensorBoard; the other loggers have their files."""
+def log_pictures(trainer: Trainer, pictures_of: Mapping[str, Path]) -> None:
+    """Hand pictures to W&B and TensorBoard; the other loggers have their files.
+
+    Args:
+        trainer: whose loggers, epoch and step.
+        pictures_of: PNG files by the names under which they are shown.
+    """
     for experiment in _wandb_runs(trainer, trainer.loggers):
         import wandb
 

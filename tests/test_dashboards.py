@@ -4,16 +4,20 @@ import csv
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 import wandb
 import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from davezoo.cli import main
-from davezoo.dashboards import Dashboard, learned_values
+from davezoo.dashboards import Dashboard, learned_values, log_pictures
 from davezoo.errors import InputError
+from davezoo.evaluation.plots import timeline
 from davezoo.evaluation.run_results import RunResult
 from davezoo.methods.loco import LoCoDetector
 from davezoo.structures import ONE_PEACE_GRID, Batch
@@ -212,3 +216,32 @@ def test_windows_of_padding_do_not_count() -> None:
 def test_settings_out_of_range(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Dashboard(**wrong)
+
+
+class Board(TensorBoardLogger):
+    """TensorBoard's logger without TensorBoard, which need not be installed."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[Any, ...]] = []
+
+    @property
+    def experiment(self) -> Any:
+        """What keeps the pictures."""
+        return self
+
+    def add_image(self, name: str, pixels: Any, step: int, dataformats: str) -> None:
+        """Keep a picture."""
+        self.shown.append((name, pixels.shape, step, dataformats))
+
+
+def test_tensorboard_gets_the_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    timeline([], 10.0, path=path)
+    board = Board()
+    trainer: Any = SimpleNamespace(
+        loggers=[board], is_global_zero=True, global_step=8, current_epoch=1
+    )
+    log_pictures(trainer, {"val/video_0": path})
+    ((name, shape, step, order),) = board.shown
+    assert (name, step, order) == ("val/video_0", 7, "HWC")
+    assert shape[2] == 3
