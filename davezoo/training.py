@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import warnings
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ class DaveCLI(LightningCLI):
                 root = Path(self._ckpt_path).parents[1]
         self.run_folder = Path(root) if root else new_run_folder(runs)
         config.trainer.default_root_dir = str(self.run_folder)
+        self._given_logger = deepcopy(config.trainer.logger)
         write_into(self.run_folder, config.trainer.logger)
         config.ckpt_path = self._ckpt_path
         config.weights_only = True
@@ -153,6 +155,8 @@ class DaveCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; log to the run folder, and to the loggers that the recipe names."""
         folder = self.run_folder
+        # As it was given, so that config.yaml starts a run that writes into a folder of its own.
+        self._config.trainer.logger = self._given_logger
         chosen = self.config_init[self.subcommand].trainer.logger
         if chosen is not False:
             loggers = chosen if isinstance(chosen, list) else [chosen]

@@ -19,6 +19,7 @@ from davezoo.dashboards import Dashboard, learned_values, log_pictures
 from davezoo.errors import InputError
 from davezoo.evaluation.plots import timeline
 from davezoo.evaluation.run_results import RunResult
+from davezoo.leaderboards.groups import _WATCHING as WATCHING
 from davezoo.methods.loco import LoCoDetector
 from davezoo.structures import ONE_PEACE_GRID, Batch
 from tests.wandb_file import LoggedRun
@@ -45,6 +46,7 @@ SMALL = [
     "--trainer.enable_model_summary=false",
 ]
 LEVELS = range(6)
+CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
 
 
 def fit(recipe: str, root: Path, folder: Path, *words: str) -> None:
@@ -160,9 +162,13 @@ def test_pictures_are_the_same_videos(loco: tuple[Path, LoggedRun]) -> None:
 def test_config_result_and_artifacts(loco: tuple[Path, LoggedRun]) -> None:
     folder, run = loco
     assert run.config["config"] == yaml.safe_load((folder / "config.yaml").read_text())
+    logger = run.config["config"]["trainer"]["logger"]["init_args"]
+    assert (logger["save_dir"], logger["name"]) == (".", None)  # else another run would write here
     result = RunResult.read(run.files / "run.json")
     assert result == RunResult.read(folder / "run.json")
     assert result.seed == 0  # the configuration lies where it did without W&B
+    names = [callback["class_path"] for callback in result.training["trainer"]["callbacks"]]
+    assert set(names) - WATCHING == {CHECKPOINT, "davezoo.callbacks.EMA"}
     assert run.summary["test/avg_map"] == result.result.avg_map
     assert run.summary["test/map_50"] == result.result.map[4]
     assert [name.partition("-")[0] for name in run.artifacts] == ["detections", "model"]

@@ -33,6 +33,12 @@ _BOOKKEEPING = {
     "trainer.num_sanity_val_steps",
     "trainer.profiler",
 }
+# Callbacks that only watch.
+_WATCHING = {
+    "davezoo.dashboards.Dashboard",
+    "davezoo.dashboards.LearningMonitor",
+    "lightning.pytorch.callbacks.LearningRateMonitor",
+}
 
 
 @dataclass(frozen=True)
@@ -127,12 +133,19 @@ def settings_of(run: RunResult) -> dict[str, Any]:
         Settings of model and data as tested and of the trainer as trained, under dotted names.
     """
     trainer = run.training.get("trainer", {}) if run.training else {}
-    nested = {**run.settings, "trainer": trainer if isinstance(trainer, dict) else {}}
+    trainer = dict(trainer) if isinstance(trainer, dict) else {}
+    if isinstance(trainer.get("callbacks"), list):
+        trainer["callbacks"] = [cb for cb in trainer["callbacks"] if not _only_watches(cb)]
+    nested = {**run.settings, "trainer": trainer}
     return {
         name: value
         for name, value in flat_settings(nested)
         if not any(name == known or name.startswith(f"{known}.") for known in _BOOKKEEPING)
     }
+
+
+def _only_watches(callback: Any) -> bool:
+    return isinstance(callback, dict) and callback.get("class_path") in _WATCHING
 
 
 def group_runs(found: Iterable[FoundRun]) -> tuple[list[Group], list[SkippedRun]]:

@@ -81,3 +81,17 @@ def test_thresholds_are_found_by_their_decimals():
     result.map[2] = 0.125  # tIoU 0.30000000000000004
     assert map_at(result, 0.3) == 12.5
     assert math.isnan(map_at(result, 0.95))
+
+
+def test_callbacks_that_only_watch_tell_no_runs_apart():
+    def with_callbacks(seed, *names):
+        run = make_run(seed=seed)
+        run.training["trainer"]["callbacks"] = [{"class_path": name} for name in names]
+        return FoundRun(str(seed), run)
+
+    average, dashboard = "davezoo.callbacks.EMA", "davezoo.dashboards.Dashboard"
+    groups, skipped = group_runs(
+        [with_callbacks(0, average), with_callbacks(1, average, dashboard), with_callbacks(2)]
+    )
+    assert [len(group.runs) for group in groups] == [2, 1]
+    assert skipped == []
