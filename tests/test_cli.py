@@ -54,6 +54,14 @@ def test_bad_input_is_one_message_without_a_traceback(tmp_path: object) -> None:
         main(["evaluate", "--predictions=p.json", f"--annotations={tmp_path}/nowhere.json"])
 
 
+@pytest.mark.parametrize("words", [["--list"], ["--list=true"], ["--list", "true"]])
+def test_yes_needs_no_value(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["reproduce", *words])
+    assert "loco/II" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="got none; name one with --table"):
+        main(["reproduce", "--list", "false"])
+
+
 REFUSED = {
     "window_size=3": r"Expected `window_size` to be an even number of steps, got 3; .*",
     "num_heads=3": r"Expected `num_heads` to divide `width`, got 3 heads and width \d+; .*",
