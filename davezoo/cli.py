@@ -21,6 +21,10 @@ TRAINING_COMMANDS = {
 TOOLS = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "diagnose": (
+        "davezoo.diagnosis.diagnose:diagnose",
+        "say why detections are wrong, on one HTML page",
+    ),
     "join-epic": (
         "davezoo.evaluation.joint_actions:join_epic",
         "pair detected verbs and nouns of EPIC-Kitchens into actions",

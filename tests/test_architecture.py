@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "data", "methods")
+ROOMS = ("ops", "nn", "annotations", "evaluation", "diagnosis", "data", "methods")
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -29,6 +29,7 @@ ALLOWED = {
         "json_files",
         "structures",
     },  # the type `Events` alone
+    "diagnosis": {"annotations", "evaluation"},
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
     "schedules": set(),
     "callbacks": {"structures"},
@@ -70,7 +71,16 @@ ALLOWED = {
 # The package itself only hands names on; its version may be read from anywhere.
 PLAIN_PYTORCH = ("structures", "ops", "nn")
 # What scores, reports and helps must not wait for PyTorch.
-WITHOUT_TORCH = ("errors", "json_files", "annotations", "recipes", "runs", "cli", "evaluation")
+WITHOUT_TORCH = (
+    "errors",
+    "json_files",
+    "annotations",
+    "recipes",
+    "runs",
+    "cli",
+    "evaluation",
+    "diagnosis",
+)
 BUT_WITH_TORCH = ("evaluation.metric",)
 
 # Files without logic of their own.

@@ -74,14 +74,14 @@ def score(
     rules = get_protocol(protocol)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     excluded = frozenset(rules.excluded_videos)
-    detections, counts = _select_detections(
+    detections, counts = select_detections(
         predictions, ground_truth, frozenset(blocked) - excluded, excluded
     )
     values = average_precision(ground_truth.events, detections, rules.tiou_thresholds)
     return assemble_result(rules, ground_truth, counts, values, blocked)
 
 
-def _select_detections(
+def select_detections(
     predictions: PredictionTable,
     ground_truth: GroundTruth,
     blocked: frozenset[str],
