@@ -67,6 +67,31 @@ class AveragePrecision:
     values: Array
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Detections in the order of their scores, and which of them are true positives.
+
+    A curve is the precision-recall curve of one class at one threshold: number
+    `threshold * K + class` of K classes.
+
+    Args:
+        classes: class indices that have events, ascending, (K,), int64.
+        num_events: annotated events of each class, (K,), int64.
+        videos: video of each detection of those classes; by class, then by score, highest first,
+            (N,).
+        rows: the detection of each true positive, ascending within a curve, (P,), int64.
+        ranks: rank of each true positive among the detections of its class, from 0, (P,), int64.
+        curves: curve of each true positive, ascending, (P,), int64.
+    """
+
+    classes: Array
+    num_events: Array
+    videos: Array
+    rows: Array
+    ranks: Array
+    curves: Array
+
+
 def temporal_iou(first: Array, second: Array) -> Array:
     r"""Compute the temporal intersection over union of segments, pair by pair.
 
@@ -124,26 +149,44 @@ def average_precision(
     Reference:
         ActivityNet kit, `compute_average_precision_detection` and `interpolated_prec_rec`.
     """
-    xp = array_namespace(events.segments, detections.segments)
-    place = device(events.segments)
-    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=place)
-    classes, num_events = xp.unique_counts(events.labels)
-    num_classes, num_thresholds = classes.shape[0], thresholds.shape[0]
+    ranking = rank_detections(events, detections, tiou_thresholds)
+    xp = array_namespace(ranking.curves)
+    num_classes, num_thresholds = ranking.classes.shape[0], len(tiou_thresholds)
+    place = device(ranking.curves)
     values = xp.zeros(num_thresholds * num_classes, dtype=xp.float64, device=place)
-    detections, class_of, rank = _order_detections(detections, classes)
-    threshold_of, row = _match(events, detections, thresholds)
-    # True positives come by threshold, class and rank: one run for each precision-recall curve.
-    curve = threshold_of * num_classes + class_of[row]
-    count = _positions_in_runs(curve) + 1
-    precision = xp.astype(count, xp.float64) / xp.astype(rank[row] + 1, xp.float64)
-    best = _suffix_scan(precision, curve, xp.maximum)
-    total = _suffix_scan(best, curve, xp.add)
+    count = _positions_in_runs(ranking.curves) + 1
+    precision = xp.astype(count, xp.float64) / xp.astype(ranking.ranks + 1, xp.float64)
+    best = _suffix_scan(precision, ranking.curves, xp.maximum)
+    total = _suffix_scan(best, ranking.curves, xp.add)
     first = count == 1
-    values[curve[first]] = total[first]
+    values[ranking.curves[first]] = total[first]
     values = xp.permute_dims(xp.reshape(values, (num_thresholds, num_classes)), (1, 0))
-    return AveragePrecision(
-        classes, num_events, values / xp.astype(num_events, xp.float64)[:, None]
-    )
+    num_events = xp.astype(ranking.num_events, xp.float64)
+    return AveragePrecision(ranking.classes, ranking.num_events, values / num_events[:, None])
+
+
+def rank_detections(
+    events: EventArrays, detections: EventArrays, tiou_thresholds: Sequence[float]
+) -> Ranking:
+    """Order the detections by score and match them to events, at every threshold.
+
+    Args:
+        events: annotated events, at least one; those of a video in the order of listing.
+        detections: detections with scores, in the order in which they are listed; those of a class
+            without annotated events are left out.
+        tiou_thresholds: thresholds, ascending.
+
+    Returns:
+        All that average precision depends on, on the device of the inputs.
+    """
+    xp = array_namespace(events.segments, detections.segments)
+    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=device(events.segments))
+    classes, num_events = xp.unique_counts(events.labels)
+    detections, class_of, rank = _order_detections(detections, classes)
+    threshold_of, rows = _match(events, detections, thresholds)
+    # True positives come by threshold, class and rank: one run for each precision-recall curve.
+    curves = threshold_of * classes.shape[0] + class_of[rows]
+    return Ranking(classes, num_events, detections.videos, rows, rank[rows], curves)
 
 
 def _order_detections(detections: EventArrays, classes: Array) -> tuple[EventArrays, Array, Array]:
