@@ -18,12 +18,19 @@ TRAINING_COMMANDS = {
     "predict": "write the detections of a checkpoint to a file",
 }
 
-TOOLS = {
+# Module and function, a line of help, and the parameters that come without their names.
+TOOLS: dict[str, tuple[str, ...]] = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
     "diagnose": (
         "davezoo.diagnosis.diagnose:diagnose",
         "say why detections are wrong, on one HTML page",
+    ),
+    "compare": (
+        "davezoo.evaluation.compare:compare",
+        "say how sure a difference between two detections files is",
+        "first",
+        "second",
     ),
     "join-epic": (
         "davezoo.evaluation.joint_actions:join_epic",
@@ -31,6 +38,7 @@ TOOLS = {
     ),
     "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
     "pack": ("davezoo.data.packer:pack", "put many small feature files into a few large ones"),
+    "inspect": ("davezoo.inspection.inspect:inspect", "show what a data set looks like"),
     "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),
 }
 
@@ -102,12 +110,19 @@ def _run_tool(name: str, args: list[str]) -> None:
     """Import one tool and give it its arguments; its signature and docstring are the help."""
     import jsonargparse
 
-    module, _, function = TOOLS[name][0].partition(":")
+    place, _, *positional = TOOLS[name]
+    module, _, function = place.partition(":")
     tool = getattr(importlib.import_module(module), function)
     about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
-    on_data = "data" in inspect.signature(tool).parameters
-    skip: set[str | int] = {"data"} if on_data else set()
+    parameters = set(inspect.signature(tool).parameters)
+    on_data = "data" in parameters
+    if positional:
+        named: set[str | int] = {*parameters.difference(positional)}
+        parser.add_function_arguments(
+            tool, as_group=False, as_positional=True, sub_configs=False, skip=named
+        )
+    skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
     if not on_data:
         tool(**parser.instantiate_classes(parser.parse_args(args)))
@@ -140,7 +155,7 @@ def _overview() -> str:
     """Return the help of the bare command; imports nothing."""
     width = max(map(len, [*TRAINING_COMMANDS, *TOOLS, COMPLEXITY[0]])) + 2
     training = "\n".join(f"  {name:<{width}}{text}" for name, text in TRAINING_COMMANDS.items())
-    described = [*((name, text) for name, (_, text) in TOOLS.items()), COMPLEXITY]
+    described = [*((name, text) for name, (_, text, *_) in TOOLS.items()), COMPLEXITY]
     tools = "\n".join(f"  {name:<{width}}{text}" for name, text in described)
     return f"""usage: davezoo COMMAND [options]
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "diagnosis", "data", "methods")
+ROOMS = ("ops", "nn", "annotations", "evaluation", "diagnosis", "data", "inspection", "methods")
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -22,15 +22,19 @@ ALLOWED = {
     "annotations": {"json_files"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
-    "evaluation": {"annotations", "json_files"},
+    "pages": set(),
+    "evaluation": {"annotations", "json_files", "pages"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {
         "annotations",
         "json_files",
         "structures",
     },  # the type `Events` alone
-    "diagnosis": {"annotations", "evaluation"},
+    "diagnosis": {"annotations", "evaluation", "pages"},
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
+    "inspection": {"annotations", "pages"},
+    "inspection.collect": {"annotations", "data"},
+    "inspection.inspect": {"data", "nn.two_stream"},  # the usual regression ranges alone
     "schedules": set(),
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
@@ -76,12 +80,14 @@ WITHOUT_TORCH = (
     "json_files",
     "annotations",
     "recipes",
+    "pages",
     "runs",
     "cli",
     "evaluation",
     "diagnosis",
+    "inspection",
 )
-BUT_WITH_TORCH = ("evaluation.metric",)
+BUT_WITH_TORCH = ("evaluation.metric", "inspection.collect", "inspection.inspect")
 
 # Files without logic of their own.
 WITHOUT_MIRROR = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _HEIGHT = 150.0  # units of the drawing area, as all lengths here
 _BAR_WIDTH = 30.0
 _GAP = 16.0
+_LABEL_WIDTH = 62.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def draw_groups(
     groups: Sequence[str],
     series: Sequence[tuple[str, str, Sequence[float]]],
     reference: tuple[str, float] | None = None,
+    highest: float = 0.0,
 ) -> Chart:
     """Draw shares, one cluster of bars a group.
 
@@ -76,13 +79,16 @@ def draw_groups(
         groups: label of each cluster.
         series: name, CSS class and shares (0 to 1, one a group) of each bar of a cluster.
         reference: name and share of a line across all clusters.
+        highest: a share that must have room, so that several charts can have one scale.
     """
-    values = np.array([shares for _, _, shares in series], dtype=np.float64)
-    top = max(0.2, float(np.ceil(max(values.max(), reference[1] if reference else 0) * 5)) / 5)
-    step = len(series) * _BAR_WIDTH + _GAP
+    line = 0.0 if reference is None else reference[1]
+    highest = max(highest, line, *(share for _, _, shares in series for share in shares))
+    top = max(0.2, math.ceil(highest * 5 - 1e-9) / 5)
+    step = max(len(series) * _BAR_WIDTH + _GAP, _LABEL_WIDTH)
+    margin = (step - len(series) * _BAR_WIDTH) / 2
     bars = [
         Bar(
-            x=round(_GAP / 2 + place * step + index * _BAR_WIDTH, 1),
+            x=round(margin + place * step + index * _BAR_WIDTH, 1),
             y=round(_HEIGHT * (1 - share / top), 1),
             width=_BAR_WIDTH - 2,
             height=round(_HEIGHT * share / top, 1),
@@ -100,8 +106,8 @@ def draw_groups(
         bars=bars,
         labels=[((place + 0.5) * step, group) for place, group in enumerate(groups)],
         ticks=[((1 - part) * _HEIGHT, f"{100 * part * top:.0f}") for part in (0.0, 0.5, 1.0)],
-        reference=None if reference is None else _HEIGHT * (1 - reference[1] / top),
-        reference_text="" if reference is None else f"{reference[0]} {100 * reference[1]:.1f} %",
+        reference=None if reference is None else _HEIGHT * (1 - line / top),
+        reference_text="" if reference is None else f"{reference[0]} {100 * line:.1f} %",
     )
 
 

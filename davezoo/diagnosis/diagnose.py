@@ -201,11 +201,9 @@ def diagnose_detections(
     result = score(annotations, predictions, rules, blocked)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     events = ground_truth.events
-    excluded = frozenset(rules.excluded_videos)
 
     def match_table(table: PredictionTable) -> Matches:
-        dropped = frozenset(blocked) - excluded, excluded
-        detections, _ = select_detections(table, ground_truth, *dropped)
+        detections, _ = select_detections(table, ground_truth, rules, blocked)
         return match(events, detections, rules.tiou_thresholds)
 
     matched = match_table(predictions)

@@ -14,11 +14,10 @@ from davezoo import __version__
 from davezoo.diagnosis.charts import Chart, draw_groups, draw_histogram, draw_stacks
 from davezoo.diagnosis.error_types import OUTCOMES
 from davezoo.diagnosis.modalities import FOUND_BY
+from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from jinja2 import Environment
 
     from davezoo.diagnosis.diagnose import Diagnosis
 
@@ -43,24 +42,22 @@ def write_page(path: Path, diagnosis: Diagnosis, title: str, notes: Sequence[str
         title: heading of the page.
         notes: sentences that a reader must know, shown as plain text.
     """
-    page = (
-        _environment()
-        .get_template("diagnosis.html")
-        .render(
-            title=title,
-            notes=[*notes, *(f"{remark}." for remark in diagnosis.result.remarks)],
-            diagnosis=diagnosis,
-            durations=_draw_durations(diagnosis) if diagnosis.durations else None,
-            ranks=_draw_ranks(diagnosis),
-            kinds=_KINDS,
-            gains=sorted(diagnosis.errors.gains.items(), key=lambda entry: -entry[1]),
-            explanations=_EXPLANATIONS,
-            sensitivities=_draw_sensitivities(diagnosis),
-            boundaries=_draw_boundaries(diagnosis),
-            confusions=diagnosis.confusions[:_MOST_CONFUSIONS],
-            found_by=FOUND_BY,
-            version=__version__,
-        )
+    environment = page_templates(_TEMPLATES)
+    environment.filters["signed"] = lambda value: f"{value:+.2f}"
+    page = environment.get_template("diagnosis.html").render(
+        title=title,
+        notes=[*notes, *(f"{remark}." for remark in diagnosis.result.remarks)],
+        diagnosis=diagnosis,
+        durations=_draw_durations(diagnosis) if diagnosis.durations else None,
+        ranks=_draw_ranks(diagnosis),
+        kinds=_KINDS,
+        gains=sorted(diagnosis.errors.gains.items(), key=lambda entry: -entry[1]),
+        explanations=_EXPLANATIONS,
+        sensitivities=_draw_sensitivities(diagnosis),
+        boundaries=_draw_boundaries(diagnosis),
+        confusions=diagnosis.confusions[:_MOST_CONFUSIONS],
+        found_by=FOUND_BY,
+        version=__version__,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -90,12 +87,14 @@ def _draw_ranks(diagnosis: Diagnosis) -> Chart:
 
 
 def _draw_sensitivities(diagnosis: Diagnosis) -> list[Chart]:
+    shown = [score.avg_map_n for entry in diagnosis.sensitivities for score in entry.scores]
     return [
         draw_groups(
             entry.name,
             [score.group for score in entry.scores],
             [("average mAP_N", "strong-detection", [score.avg_map_n for score in entry.scores])],
             ("average mAP_N of all events", entry.avg_map_n),
+            highest=max(shown),
         )
         for entry in diagnosis.sensitivities
     ]
@@ -109,20 +108,3 @@ def _draw_boundaries(diagnosis: Diagnosis) -> list[Chart]:
         )
         for boundary, counts in errors.histograms.items()
     ]
-
-
-def _environment() -> Environment:
-    """Return the template engine: everything escaped, unknown names refused."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}"
-    environment.filters["signed"] = lambda value: f"{value:+.2f}"
-    environment.filters["count"] = lambda value: f"{value:,}"
-    return environment

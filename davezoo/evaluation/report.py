@@ -24,11 +24,11 @@ from davezoo.errors import InputError
 from davezoo.evaluation.average_precision import temporal_iou
 from davezoo.evaluation.evaluate import read_both, score
 from davezoo.evaluation.protocols import get_protocol
+from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jinja2 import Environment
     from numpy.typing import NDArray
 
     from davezoo.annotations import Annotations
@@ -259,7 +259,7 @@ def _render(result: EvaluationResult, **content: Any) -> str:
     """Fill the template; the page's own script is the only one that its policy admits."""
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = _environment().get_template("report.html")
+    template = page_templates(_TEMPLATES).get_template("report.html")
     return template.render(
         result=result,
         thresholds=[f"{threshold:g}" for threshold in result.tiou_thresholds],
@@ -271,23 +271,6 @@ def _render(result: EvaluationResult, **content: Any) -> str:
         version=__version__,
         **content,
     )
-
-
-def _environment() -> Environment:
-    """Return the template engine: everything escaped, unknown names refused, strict JSON."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters["percent"] = lambda value, digits=2: f"{100 * value:.{digits}f}"
-    environment.filters["count"] = lambda value: f"{value:,}"
-    return environment
 
 
 def _class_rows(classes: Sequence[ClassResult]) -> list[dict[str, Any]]:
