@@ -110,19 +110,19 @@ def group_events(events: EventArrays, video_durations: NDArray[np.float64]) -> l
             "coverage of the video, %",
             100 * coverage,
             (20, 40, 60, 80),
-            ("0–20", "20–40", "40–60", "60–80", "over 80"),  # noqa: RUF001
+            ("0 to 20", "20 to 40", "40 to 60", "60 to 80", "over 80"),
         ),
         _divide(
             "events of its class in the video",
             _count_equal(own_class),
             (1, 4, 8),
-            ("1", "2–4", "5–8", "9 or more"),  # noqa: RUF001
+            ("1", "2 to 4", "5 to 8", "9 or more"),
         ),
         _divide(
             "events in the video",
             _count_equal(events.videos[:, None]),
             (1, 4, 8),
-            ("1", "2–4", "5–8", "9 or more"),  # noqa: RUF001
+            ("1", "2 to 4", "5 to 8", "9 or more"),
         ),
         _divide(
             "other events at the same time",
