@@ -155,7 +155,7 @@ def measure_sensitivity(matches: Matches, grouping: Grouping, threshold: int) ->
         threshold: index of the threshold at which events are found.
 
     Reference:
-        Alwassel et al., ECCV 2018, Sec. 4.
+        Alwassel et al., ECCV 2018.
     """
     normal_count = float(matches.num_events.mean())
     is_found = matches.is_found(threshold)

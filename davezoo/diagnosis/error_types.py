@@ -1,6 +1,6 @@
 r"""What is wrong with each false positive, and what each kind of mistake costs.
 
-After Alwassel et al., "Diagnosing Error in Temporal Action Detectors" (DETAD), ECCV 2018, Sec. 3.
+After Alwassel et al., "Diagnosing Error in Temporal Action Detectors" (DETAD), ECCV 2018.
 With a detection's best tIoU with an event of its class, `own`, its best with an event of another
 class, `other`, and the threshold $\alpha$, the first that fits:
 

@@ -83,7 +83,7 @@ class Matches:
             mAP at each threshold, (T,).
 
         Reference:
-            Alwassel et al., "Diagnosing Error in Temporal Action Detectors", ECCV 2018, Sec. 4
+            Alwassel et al., "Diagnosing Error in Temporal Action Detectors", ECCV 2018
             (average-mAP_N, after Hoiem et al., "Diagnosing Error in Object Detectors", ECCV 2012).
         """
         is_false = self.found < 0
