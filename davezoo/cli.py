@@ -26,6 +26,10 @@ TOOLS: dict[str, tuple[str, ...]] = {
         "davezoo.diagnosis.diagnose:diagnose",
         "say why detections are wrong, on one HTML page",
     ),
+    "analyze": (
+        "davezoo.analysis.analyze:analyze",
+        "draw the papers' figures of features, gates and windows",
+    ),
     "compare": (
         "davezoo.evaluation.compare:compare",
         "say how sure a difference between two detections files is",

@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "diagnosis", "data", "inspection", "methods")
+ROOMS = (
+    "ops",
+    "nn",
+    "annotations",
+    "evaluation",
+    "diagnosis",
+    "data",
+    "inspection",
+    "methods",
+    "analysis",
+)
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -66,6 +76,16 @@ ALLOWED = {
         "options",
         "recipes",
         "runs",
+        "task",
+    },
+    "analysis": {
+        "checkpoints",
+        "data",
+        "evaluation.results",
+        "json_files",
+        "methods.ccnet",
+        "nn.windows",
+        "structures",
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
