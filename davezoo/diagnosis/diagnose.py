@@ -61,6 +61,7 @@ class Diagnosis:
         boundaries: signed errors at onset and offset.
         confusions: classes taken for others, most frequent first.
         modalities: events by the modalities that find them; empty without such runs.
+        alone: the scores of those runs, `audio` and `visual`.
     """
 
     result: EvaluationResult
@@ -71,6 +72,18 @@ class Diagnosis:
     boundaries: BoundaryErrors
     confusions: list[Confusion]
     modalities: list[ModalityCounts]
+    alone: dict[str, EvaluationResult]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was left out of the scores of all runs, one phrase each."""
+        of_others = [
+            f"{name} run: {remark}"
+            for name, result in self.alone.items()
+            for remark in result.remarks
+            if remark not in self.result.differences  # those are about the annotations
+        ]
+        return self.result.remarks + of_others
 
     def format_table(self) -> str:
         """Return the main findings as text, shares and scores in percent."""
@@ -91,9 +104,10 @@ class Diagnosis:
             whole = self.modalities[0]
             lines += [
                 f"joining audio and vision gains {whole.num_gained} and loses "
-                f"{whole.num_lost_by_joining} of {whole.num_events} events",
+                f"{whole.num_lost_by_joining} of {whole.num_events} events; average mAP alone: "
+                + ", ".join(f"{name} {100 * r.avg_map:.2f}" for name, r in self.alone.items()),
             ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines + self.remarks) + "\n"
 
 
 def diagnose(
@@ -207,10 +221,14 @@ def diagnose_detections(
         return match(events, detections, rules.tiou_thresholds)
 
     matched = match_table(predictions)
-    modalities = []
+    modalities, alone = [], {}
     if audio is not None and visual is not None:
-        alone = match_table(audio), match_table(visual)
-        modalities = compare_modalities(matched, *alone, threshold, ground_truth.class_names)
+        single = match_table(audio), match_table(visual)
+        modalities = compare_modalities(matched, *single, threshold, ground_truth.class_names)
+        alone = {
+            "audio": score(annotations, audio, rules, blocked),
+            "visual": score(annotations, visual, rules, blocked),
+        }
     overlaps = find_overlaps(events, matched.detections)
     outcomes = classify_detections(matched, overlaps)
     names = ground_truth.class_names
@@ -225,6 +243,7 @@ def diagnose_detections(
         boundaries=measure_boundaries(matched, threshold),
         confusions=find_confusions(matched, overlaps, outcomes, threshold, names),
         modalities=modalities,
+        alone=alone,
     )
 
 

@@ -46,7 +46,7 @@ def write_page(path: Path, diagnosis: Diagnosis, title: str, notes: Sequence[str
     environment.filters["signed"] = lambda value: f"{value:+.2f}"
     page = environment.get_template("diagnosis.html").render(
         title=title,
-        notes=[*notes, *(f"{remark}." for remark in diagnosis.result.remarks)],
+        notes=[*notes, *(f"{remark}." for remark in diagnosis.remarks)],
         diagnosis=diagnosis,
         durations=_draw_durations(diagnosis) if diagnosis.durations else None,
         ranks=_draw_ranks(diagnosis),

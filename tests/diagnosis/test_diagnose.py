@@ -103,6 +103,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], modalities:
     assert f"average mAP {100 * score(annotations, table).avg_map:.2f}; gained by" in printed
     assert "  (0, 5]       50.0  100.0   of 2 events\n" in printed
     assert ("joining audio and vision gains 0 and loses 0 of 4 events" in printed) == modalities
+    assert "1 detections in unknown videos: false positives\n" in printed
+    remark = "audio run: 1 detections in unknown videos: false positives"
+    assert (f"{remark}\n" in printed) == modalities
     page = (tmp_path / "out" / "d.html").read_text(encoding="utf-8")
     assert ("What each modality brings" in page) == modalities
     assert "1 detections in unknown videos: false positives." in page
+    assert (f"{remark}." in page) == modalities
+    average = f"{100 * score(annotations, table).avg_map:.2f}"
+    assert (f"{average} % with visual alone" in page) == modalities
