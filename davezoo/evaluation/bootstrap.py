@@ -1,9 +1,9 @@
 """Paired bootstrap over videos: how far a difference in mAP depends on the videos of the test set.
 
 A resample draws as many videos as there are, with replacement, and scores both files of detections
-on it (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13). Videos
-are matched one by one, so that a detection is a true positive in every resample or in none, and
-scores are ordered once: a resample only counts anew, each video as often as it was drawn.
+on it (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13). Videos are
+matched one by one, so that a detection is a true positive in every resample or in none, and scores
+are ordered once: a resample only counts anew, each video as often as it was drawn.
 """
 
 from __future__ import annotations

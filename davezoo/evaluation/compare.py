@@ -75,7 +75,7 @@ class Comparison:
         num_empty_resamples: those without any event, which say nothing and are left out.
         seed: seed of the draw.
         confidence: share of such intervals that are to hold the true difference.
-        interval: how the interval was made.
+        interval_method: how the intervals were made.
         avg_map: difference in the mean over the thresholds.
         map: difference at each threshold.
         remarks: what was left out of either file, and how their videos differ.
@@ -94,7 +94,7 @@ class Comparison:
     avg_map: Difference
     map: list[Difference]
     remarks: list[str]
-    interval: str = "percentile"
+    interval_method: str = "percentile"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
@@ -116,12 +116,12 @@ class Comparison:
             ends = f"{100 * d.interval.low:+.2f} to {100 * d.interval.high:+.2f}"
             lines.append(
                 f"{name:<9}{100 * d.first:>7.2f}{100 * d.second:>7.2f}{100 * d.value:>+8.2f}  "
-                f"{ends:>18}  {100 * d.interval.other_sign:>9.1f}%  {d.interval.p_value:>6.3f}"
+                f"{ends:>18}  {100 * d.interval.other_sign:>9.1f}%  {d.interval.p_value:>6.2g}"
             )
         lines += [
             "",
             f"paired bootstrap over {self.num_videos} videos: {self.num_resamples} resamples, seed "
-            f"{self.seed}, {self.interval} intervals",
+            f"{self.seed}, {self.interval_method} intervals",
             "other sign: share of resamples where A - B is 0 or has the other sign; p: two-sided",
             f"protocol {printable(self.protocol_name)}, "
             f"split {printable(self.split) or '(all videos)'}: {self.num_events} events",

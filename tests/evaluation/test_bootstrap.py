@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from davezoo.annotations import read_annotations
 from davezoo.evaluation.bootstrap import (
     BootstrapError,
     ResampledMap,
@@ -56,29 +57,30 @@ def resampled_map(videos, events, detections):
 def copies(videos, rows, counts):
     """Rows of every copy of a video, under a name of its own; those of other videos once."""
     times = dict(zip(videos, counts, strict=True))
-    names = [*videos, *{row[0] for row in rows}.difference(videos)]
+    rows_of = {video: [] for video in videos}
+    for video, *rest in rows:
+        rows_of.setdefault(video, []).append(rest)
     return [
         (f"{video} {copy}", *rest)
-        for name in names
-        for copy in range(times.get(name, 1))
-        for video, *rest in rows
-        if video == name
+        for video, own in rows_of.items()
+        for copy in range(times.get(video, 1))
+        for rest in own
     ]
 
 
-def score_copies(videos, events, detections, counts):
+def score_copies(videos, events, detections, counts, class_names=("a", "b", "c")):
     """Score the resample as the evaluator would if it were handed in as files."""
     names = [f"{v} {copy}" for v, n in zip(videos, counts, strict=True) for copy in range(n)]
     repeated = copies(videos, detections, counts)
-    predictions = make_predictions(repeated, [*names, "elsewhere 0"])
-    annotations = make_annotations(copies(videos, events, counts), names)
+    predictions = make_predictions(repeated, [*names, "elsewhere 0"], class_names)
+    annotations = make_annotations(copies(videos, events, counts), names, class_names)
     try:
         return score(annotations, predictions, RULES).map
     except GroundTruthError:
         return [np.nan] * len(RULES.tiou_thresholds)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(problems())
 def test_a_resample_is_the_score_of_repeated_videos(problem):
     *tables, counts = problem
@@ -86,7 +88,7 @@ def test_a_resample_is_the_score_of_repeated_videos(problem):
     np.testing.assert_allclose(resampled_map(*tables)(counts), expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems(ties=True))
 def test_every_video_once_is_the_evaluator(problem):
     videos, events, detections, _ = problem
@@ -181,3 +183,29 @@ def test_a_high_confidence_needs_many_resamples():
     percentile_interval(np.zeros(39), 0.0, 0.95)
     with pytest.raises(BootstrapError, match=r"at least 39 resamples .* 0\.95, got 38"):
         percentile_interval(np.zeros(38), 0.0, 0.95)
+
+
+def test_resamples_of_the_unav_test_split(shared):
+    """All videos and classes of the real annotations, detections around the real events."""
+    path = shared / "data/unav100/unav100_annotations.json.gz"
+    annotations = read_annotations(path).split("test")
+    videos = list(annotations.videos.index)
+    table = annotations.events[["video", "label", "start", "end"]]
+    events = [(video, label, (start, end)) for video, label, start, end in table.to_numpy()]
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 2, (2 * len(events), 2))
+    confidences = generator.permutation(len(noise)) / len(noise)
+    detections = [
+        (video, label, sorted(np.add(segment, shift)), confidence)
+        for (video, label, segment), shift, confidence in zip(
+            2 * events, noise, confidences, strict=True
+        )
+    ]
+    names = annotations.class_names
+    truth = select_ground_truth(annotations, RULES)
+    found, _ = select_detections(make_predictions(detections, videos, names), truth, RULES)
+    resampled = ResampledMap(truth.events, found, RULES.tiou_thresholds, len(videos))
+    drawn = np.bincount(generator.integers(len(videos), size=len(videos)), minlength=len(videos))
+    for counts in (np.ones_like(drawn), drawn):
+        expected = score_copies(videos, events, detections, counts, names)
+        np.testing.assert_allclose(resampled(counts), expected, rtol=0, atol=1e-12)
