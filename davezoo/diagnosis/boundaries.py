@@ -25,7 +25,7 @@ class BoundaryError:
     Args:
         boundary: `onset` or `offset`.
         group: range of the events' durations, seconds, or `all`.
-        num_events: events that were found.
+        num_detections: true positives, one an event.
         mean: mean error, seconds.
         median: median error, seconds.
         low: a tenth of the errors lie below, seconds.
@@ -34,7 +34,7 @@ class BoundaryError:
 
     boundary: str
     group: str
-    num_events: int
+    num_detections: int
     mean: float
     median: float
     low: float

@@ -22,7 +22,7 @@ def test_late_is_positive_at_both_ends():
         (2, 0, (0.0, 1.0), 0.9),  # finds nothing and says nothing
     ]
     errors = measure(events, detections)
-    found = {(e.boundary, e.group): (e.num_events, e.mean, e.median) for e in errors.summary}
+    found = {(e.boundary, e.group): (e.num_detections, e.mean, e.median) for e in errors.summary}
     assert found == {
         ("onset", "all"): (2, -0.75, -0.75),
         ("onset", "(0, 5]"): (1, 0.5, 0.5),
