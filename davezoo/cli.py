@@ -32,6 +32,20 @@ TOOLS: dict[str, tuple[str, ...]] = {
         "davezoo.leaderboards.reproduce:reproduce",
         "train and test all rows of a published table",
     ),
+    "diagnose": (
+        "davezoo.diagnosis.diagnose:diagnose",
+        "say why detections are wrong, on one HTML page",
+    ),
+    "analyze": (
+        "davezoo.analysis.analyze:analyze",
+        "draw the papers' figures of features, gates and windows",
+    ),
+    "compare": (
+        "davezoo.evaluation.compare:compare",
+        "say how sure a difference between two detections files is",
+        "first",
+        "second",
+    ),
     "join-epic": (
         "davezoo.evaluation.joint_actions:join_epic",
         "pair detected verbs and nouns of EPIC-Kitchens into actions",
@@ -118,8 +132,14 @@ def _run_tool(name: str, args: list[str]) -> None:
     parameters = inspect.signature(tool).parameters
     on_data = "data" in parameters
     args = _with_values(args, [f"--{x}" for x, of in parameters.items() if of.default is False])
-    for parameter in positional:  # one or several
+    several = [name for name in positional if str(parameters[name].annotation).startswith("list")]
+    for parameter in several:
         parser.add_argument(parameter, type=Path, nargs="+", help="folders, or files of results")
+    if len(several) < len(positional):
+        others: set[str | int] = {*parameters} - {*positional} | {*several}
+        parser.add_function_arguments(
+            tool, as_group=False, as_positional=True, sub_configs=False, skip=others
+        )
     skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
     if not on_data:

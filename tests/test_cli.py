@@ -109,7 +109,7 @@ def test_faults_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch)
 def test_help_of_the_tools_does_not_wait_for_pytorch() -> None:
     code = (
         "import sys\nfrom davezoo.cli import main\n"
-        "for name in ['evaluate', 'report', 'simulate', 'convert']:\n"
+        "for name in ['evaluate', 'report', 'diagnose', 'simulate', 'convert']:\n"
         "    try: main([name, '--help'])\n"
         "    except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"
