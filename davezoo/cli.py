@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from davezoo.errors import InputError
 from davezoo.recipes import find_recipe
@@ -105,6 +105,7 @@ def _run_tool(name: str, args: list[str]) -> None:
     on_data = "data" in inspect.signature(tool).parameters
     skip: set[str | int] = {"data"} if on_data else set()
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
+    args = _with_lists(args, tool)
     if not on_data:
         tool(**parser.instantiate_classes(parser.parse_args(args)))
         return
@@ -116,6 +117,26 @@ def _run_tool(name: str, args: list[str]) -> None:
     if not any(word.partition("=")[0].partition(".")[0] == "--data" for word in args):
         settings.data = None
     tool(**settings)
+
+
+def _with_lists(words: list[str], tool: Callable[..., None]) -> list[str]:
+    """Return the words with lists the way that jsonargparse takes them, one value a time.
+
+    `--names ours base` becomes `--names+=ours --names+=base`; `--names [ours,base]` stays.
+    """
+    parameters = inspect.signature(tool).parameters.items()
+    lists = {f"--{name}" for name, parameter in parameters if "list[" in str(parameter.annotation)}
+    found: list[str] = []
+    option = ""  # the last one
+    for word in words:
+        if word.startswith("--"):
+            option = word
+        elif option in lists and word != "null" and not word.startswith("["):
+            if found[-1] == option:
+                found.pop()
+            word = f"{option}+={word}"
+        found.append(word)
+    return found
 
 
 def _with_packaged_data(words: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,7 @@ def write_test_results(
     annotations: Annotations,
     title: str,
     notes: list[str],
+    blocked: Collection[str] = (),
 ) -> list[Path]:
     """Write the detections, the result and the report of a test side by side.
 
@@ -76,18 +77,21 @@ def write_test_results(
         annotations: the split that was scored.
         title: headline of the report.
         notes: what a reader of the report must know.
+        blocked: ids of videos that were left out of the score.
 
     Returns:
         The three files.
     """
     from davezoo.evaluation.report import write_report  # jinja2 only now
+    from davezoo.evaluation.viewer import ScoredDetections
 
     folder = detections.parent
     prefix = "" if detections.stem == "detections" else f"{detections.stem}_"
     files = [detections, folder / f"{prefix}result.json", folder / f"{prefix}report.html"]
     write_predictions(detections, table)
     result.write(files[1])
-    write_report(files[2], result, annotations, table, title, notes)
+    scored = ScoredDetections("detections", table, result)
+    write_report(files[2], [scored], annotations, title, notes, blocked=blocked)
     return files
 
 

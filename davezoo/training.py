@@ -240,6 +240,7 @@ class DaveCLI(LightningCLI):
                 self.datamodule.ground_truth(self.datamodule.split_of("test")),
                 f"{type(self.model).__name__} on {self.datamodule.root}",
                 self.datamodule.notes("test"),
+                self.datamodule.blocked_videos,
             )
             sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
 
