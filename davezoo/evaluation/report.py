@@ -125,11 +125,10 @@ def report(
         ScoredDetections(name, table, _score_one(path, chosen, table, rules, left_out))
         for path, name, table in zip(paths, names, tables, strict=True)
     ]
-    notes = [
-        f"The detections file {path.name} says of itself: {table.version}."
-        for path, table in zip(paths, tables, strict=True)
-        if table.version
-    ]
+    versions = dict.fromkeys(
+        (path.name, table.version) for path, table in zip(paths, tables, strict=True)
+    )
+    notes = [f"The detections file {name} says of itself: {v}." for name, v in versions if v]
     notes += [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
     title = f"Detections of {', '.join(names)}"
     write_report(output, files, chosen, title, notes, max_videos, blocked=left_out, media=found)

@@ -1,7 +1,7 @@
 // Draws the chosen video: a group of lanes a class, annotated events above, then a lane a file.
 const tooltip = document.getElementById("tooltip");
 const lanes = document.getElementById("lanes");
-const EVENT_HEIGHT = 12, DETECTION_HEIGHT = 6, GAP = 3;  // pixels
+const EVENT_HEIGHT = 12, DETECTION_HEIGHT = 6, GAP = 4;  // pixels
 const LARGEST_ZOOM = 256;
 const KINDS = ["hit", "false", "false", "unscored"];  // by verdict
 const WORDS = ["takes an event", "false positive", "false positive: its event is taken",

@@ -55,10 +55,10 @@ function onTimelineClick({ target, clientX }) {
 
 function connect() {
   const columns = document.querySelector(".columns");
-  const qualities = files.map(({ name }) => (files.length > 1 ? `quality ${name}` : "quality"));
-  columns.append(...["video", ...qualities, "missed", "false pos."].map((text) => {
+  const qualities = files.map(({ name }) => (files.length > 1 ? name : "quality"));
+  columns.append(...["video", ...qualities, "missed", "false pos."].map((text, index) => {
     const node = element("span", "", text);
-    node.title = text;
+    node.title = index > 0 && index <= files.length ? `quality of ${files[index - 1].name}` : text;
     return node;
   }));
   document.querySelector(".viewer").style.setProperty("--num-files", files.length);
