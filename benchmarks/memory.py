@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -158,6 +159,9 @@ def cases(rows: Sequence[str], uses: Sequence[str], lengths: Sequence[int]) -> I
 
 def measure(chosen: Sequence[Case], device: str) -> dict[Case, float]:
     """Return the peak memory of each case in MiB, one at a time in a new process."""
+    # Else the C library keeps freed tensors below 32 MB, and what is left between them grows with
+    # the square: gigabytes that no tensor holds.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as processes:
         runs = {case: processes.submit(peak_memory, case, device) for case in chosen}

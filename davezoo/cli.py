@@ -27,6 +27,7 @@ TOOLS = {
     ),
     "simulate": ("davezoo.data.synthetic:simulate", "write a simulated data set"),
     "pack": ("davezoo.data.packer:pack", "put many small feature files into a few large ones"),
+    "inspect": ("davezoo.inspection.inspect:inspect", "show what a data set looks like"),
     "convert": ("davezoo.convert:convert", "turn a published checkpoint into one of ours"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "data", "methods")
+ROOMS = ("ops", "nn", "annotations", "evaluation", "data", "inspection", "methods")
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -22,7 +22,8 @@ ALLOWED = {
     "annotations": {"json_files"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
-    "evaluation": {"annotations", "json_files"},
+    "pages": set(),
+    "evaluation": {"annotations", "json_files", "pages"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {
         "annotations",
@@ -30,6 +31,9 @@ ALLOWED = {
         "structures",
     },  # the type `Events` alone
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
+    "inspection": {"annotations", "pages"},
+    "inspection.collect": {"annotations", "data"},
+    "inspection.inspect": {"data", "nn.two_stream"},  # the usual regression ranges alone
     "schedules": set(),
     "callbacks": {"structures"},
     "arrays": {"structures", "ops.padding", "ops.resampling"},
@@ -70,8 +74,18 @@ ALLOWED = {
 # The package itself only hands names on; its version may be read from anywhere.
 PLAIN_PYTORCH = ("structures", "ops", "nn")
 # What scores, reports and helps must not wait for PyTorch.
-WITHOUT_TORCH = ("errors", "json_files", "annotations", "recipes", "runs", "cli", "evaluation")
-BUT_WITH_TORCH = ("evaluation.metric",)
+WITHOUT_TORCH = (
+    "errors",
+    "json_files",
+    "annotations",
+    "recipes",
+    "pages",
+    "runs",
+    "cli",
+    "evaluation",
+    "inspection",
+)
+BUT_WITH_TORCH = ("evaluation.metric", "inspection.collect", "inspection.inspect")
 
 # Files without logic of their own.
 WITHOUT_MIRROR = {

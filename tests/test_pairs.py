@@ -161,6 +161,34 @@ def test_pair(
     assert_predicts(data, tmp_path / "checkpoints/best.ckpt", next(iter(found)), found)
 
 
+def test_external_scores_name_the_events_of_one_class(
+    simulated: Callable[[str], Simulated], tmp_path: Path
+) -> None:
+    """ActivityNet-1.3 as in the papers: the best two classes of a video are its events'."""
+    data = simulated("activitynet13")
+    names = data.source.class_names
+    videos = data.source.split("validation").videos.index
+    rng = np.random.default_rng(0)
+    scores = {video: rng.random(len(names)) for video in videos}
+    content = {
+        "results": {video: row.tolist() for video, row in scores.items()},
+        "class": names,
+    }
+    path = data.root / read_data_settings("activitynet13_proposals")["video_scores"]
+    path.write_text(json.dumps(content))
+    words = [
+        word.replace("activitynet13.yaml", "activitynet13_proposals.yaml") for word in data.words
+    ]
+    run = f"--trainer.default_root_dir={tmp_path}"
+    main(["fit", "--config", "loco.yaml", *words, *NARROW, run, "--test_after_fit=true"])
+    model = davezoo.load(tmp_path / "checkpoints/best.ckpt")
+    assert model.class_names == ["event"]
+    found = json.loads((tmp_path / "detections.json").read_text())["results"]
+    for video in videos:
+        best = {names[label] for label in np.argsort(-scores[video])[:2]}
+        assert {event["label"] for event in found[video]} == best
+
+
 def assert_predicts(
     data: Simulated, checkpoint: Path, video: str, found: dict[str, list[dict[str, Any]]]
 ) -> None:

@@ -1,15 +1,18 @@
 """A model in use: videos in chunks; what a checkpoint says is tested in `test_checkpoints`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import davezoo
 from davezoo import CCNet, UnAV
 from davezoo.predictor import EventPredictor
-from davezoo.structures import Predictions
-from tests.test_arrays import make_batch
+from davezoo.structures import FeatureGrid, Predictions
+from davezoo.task import EventLocalizer
+from tests.test_arrays import VGGISH, make_batch
 from tests.test_task import model
 
 
@@ -135,3 +138,29 @@ def test_a_video_without_sound(num_steps: int) -> None:
     assert len(found) > 10
     assert [event.score for event in found] == pytest.approx(expected.scores.tolist())
     assert [event.score for event in found] != pytest.approx(loud.scores.tolist())
+
+
+@pytest.mark.parametrize("method", ["UnAV", "CCNet", "LoCo", "DEL"])
+def test_real_features(shared: Path, method: str) -> None:
+    """I3D of 2.56 s and VGGish of 0.96 s, some videos longer than the weights; also silent."""
+    small = {"width": 16, "head_width": 16, "max_length": 64}
+    grids = {"grid": FeatureGrid(25, 64, 64), "audio_grid": VGGISH}
+    build = getattr(davezoo, method)
+    torch.manual_seed(0)
+    module: EventLocalizer = build(["dog", "bell"], 2048, 128, **small, **grids, chunk_length=64)
+    with np.load(shared / "data/features/bmt_style_rgb_flow_vggish.npz") as arrays:
+        videos = sorted({name.rpartition("__")[0] for name in arrays.files})
+        assert len(videos) == 15
+        for video in videos:
+            rgb, flow, audio = (arrays[f"{video}__{kind}"] for kind in ("rgb", "flow", "vggish"))
+            visual = np.concatenate([rgb, flow], axis=1)
+            own = {}
+            if len(audio) == len(rgb):  # of one video: cut like its pictures
+                with pytest.raises(ValueError, match=r"end together .* 92\.16 s and 34\.56 s"):
+                    module.predict(visual, audio)
+                own = {"audio_grid": module.grid}
+            for events in (module.predict(visual, audio, **own), module.predict(visual, None)):
+                last = 2.56 * len(rgb) + 1e-4
+                assert all(0 <= event.start <= event.end <= last for event in events)
+                beyond = 64 if len(rgb) > 64 else 0  # what chunks after the first one found
+                assert max(event.end for event in events) > 2.56 * beyond

@@ -17,8 +17,9 @@ import torch
 import yaml
 from lightning import Callback, LightningModule, Trainer
 
+import davezoo
 from davezoo.cli import main
-from davezoo.recipes import find_recipe
+from davezoo.recipes import find_recipe, read_data_settings
 
 # Seconds on one core: a few videos, a narrow network.
 SMALL = [
@@ -283,6 +284,44 @@ def test_last_is_looked_for_in_the_named_run(run: Path, capsys: pytest.CaptureFi
     assert "3 videos expected" in capsys.readouterr().out
 
 
+def test_what_is_there_is_told_before_training(
+    run: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed, and kept in the run folder with all names."""
+    kept = json.loads((run / "manifest.json").read_text())
+    counts = {split["split"]: (split["videos"], split["usable"]) for split in kept["splits"]}
+    assert counts == {"train": (8, 8), "validation": (3, 3), "test": (4, 4)}
+    fit(root, tmp_path / "run", "--trainer.max_epochs=1", "--test_after_fit=false")
+    printed = capsys.readouterr().out
+    assert re.search(r"^train +fit +8 +8", printed, re.MULTILINE)
+    assert "validation" in printed
+    assert f"Data in {root}" in printed
+
+
+@pytest.mark.parametrize("modality", ["audio", "visual"])
+def test_one_modality_is_the_choice_of_the_data(modality: str, root: Path, tmp_path: Path) -> None:
+    words = [f"--data.modalities={modality}", "--trainer.max_epochs=1", "--test_after_fit=false"]
+    fit(root, tmp_path / "run", *words)
+    best = tmp_path / "run/checkpoints/best.ckpt"
+    assert list(davezoo.load(best).detector.streams) == [modality]
+    main(["test", f"--ckpt_path={best}", "--data.num_workers=0", f"--output={tmp_path}/d.json"])
+    with pytest.raises(SystemExit, match=r"davezoo fit: .*use --data\.modalities"):
+        fit(root, tmp_path / "other", f"--model.modalities={modality}")
+
+
+def test_data_file_on_the_command_line_replaces_the_data_wholly(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--data", "data/thumos14.yaml", "--config=schedules/thumos14.yaml"]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=quickstart.yaml", *words, "--data.root=DIR", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["data"] == read_data_settings("thumos14") | {"root": "DIR"}
+    assert printed["model"]["init_args"]["attention_window"] == 19
+    assert printed["model"]["init_args"]["width"] == 64  # of the quickstart
+    assert printed["trainer"]["max_epochs"] == 35
+
+
 def test_copied_recipe_runs_where_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,6 +351,7 @@ def test_options_that_change_training(words: list[str], root: Path, tmp_path: Pa
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
 
 
+@pytest.mark.usefixtures("run")  # has the data simulated
 def test_long_videos_are_read_in_chunks(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from davezoo.annotations import Annotations
+from davezoo.errors import InputError
 
 if TYPE_CHECKING:
     from davezoo.data.features import FeatureLayout
@@ -26,7 +27,17 @@ def videos_of_files(layout: FeatureLayout, present: set[str], subset: str) -> An
     Returns:
         The videos in alphabetical order; one that lacks some of its files is there, too, and will
         be missed.
+
+    Raises:
+        InputError: if a pattern names one file for all videos: its name tells of none.
     """
+    for pattern in _patterns(layout):
+        if "{video}" not in pattern.partition(".npz:")[0]:
+            raise InputError(
+                f"Expected `{{video}}` in the name of each feature file, as there are no "
+                f"annotations to tell the videos, got {pattern!r}; save the members of that "
+                "archive as files of their own, or write an annotation file with the ids."
+            )
     videos = sorted(ids_in_names(layout, present))
     table = pd.DataFrame(
         {"subset": subset, "duration": np.nan, "fps": np.nan},

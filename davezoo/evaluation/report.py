@@ -27,11 +27,10 @@ from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import get_protocol
 from davezoo.evaluation.results import printable
 from davezoo.evaluation.viewer import ScoredDetections, find_media, viewer_data
+from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    from jinja2 import Environment
 
     from davezoo.annotations import Annotations
     from davezoo.annotations.classes import Labels
@@ -64,6 +63,11 @@ class ReportFigure:
     caption: str
     image: bytes
     kind: Literal["svg+xml", "png"] = "svg+xml"
+
+    @property
+    def address(self) -> str:
+        """The image as the address of an `img` element."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
 
 
 def report(
@@ -234,7 +238,7 @@ def _render(files: Sequence[ScoredDetections], **content: Any) -> str:
     """Fill the template; the page's own script is the only one that its policy admits."""
     script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = _environment().get_template("report.html")
+    template = page_templates(_TEMPLATES).get_template("report.html")
     results = [file.result for file in files]
     return template.render(
         files=files,
@@ -248,24 +252,6 @@ def _render(files: Sequence[ScoredDetections], **content: Any) -> str:
         version=__version__,
         **content,
     )
-
-
-def _environment() -> Environment:
-    """Return the template engine: everything escaped, unknown names refused, strict JSON."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters["percent"] = lambda value, digits=2: f"{100 * value:.{digits}f}"
-    environment.filters["base64"] = lambda image: base64.b64encode(image).decode()
-    environment.filters["count"] = lambda value: f"{value:,}"
-    return environment
 
 
 def _class_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ Objective = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagon
 Correspondence = Literal["adjustable_gaussian", "fixed_gaussian", "softened", "diagonal", "none"]
 TEMPERATURE_LIMITS = (0.001, 0.5)
 SIGMA_LIMITS = (0.2, 8.0)
-_BLOCK_ROWS = 4096  # of the similarities at a time; 16 videos of 256 steps are one block
+_BLOCK_ROWS = 1024  # of the similarities at a time
 SMOOTHING = 0.2  # alpha of the softened objective, Table IV
 
 

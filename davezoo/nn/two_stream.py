@@ -63,7 +63,7 @@ class TwoStreamDetector(Detector):
         num_unimodal_blocks: int,
         regression_ranges: Sequence[tuple[float, float]],
         drop_path: float,
-        attention_window: int | None,
+        attention_window: int | None = None,
         modalities: Modalities,
         correspondence: Correspondence = "none",
         correspondence_weight: float = 0.1,

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from davezoo.data.features import FeatureLayout
 from davezoo.data.video_files import ids_in_names, stray_files, videos_of_files
+from davezoo.errors import InputError
 from davezoo.structures import FeatureGrid
 
 
@@ -54,3 +55,8 @@ def test_stray_files():
     present = {"a_rgb.npy", "b_rgb.npy", "a_vggish.npy", "b_flow.npy", "README.md", "c_vggish.npy"}
     found = stray_files(layout("{video}_rgb.npy", "{video}_vggish.npy"), ["a"], present)
     assert found == ["b_rgb.npy", "c_vggish.npy"]  # others are no features of this layout
+
+
+def test_an_archive_of_all_videos_tells_none():
+    with pytest.raises(InputError, match=r"got 'all\.npz:\{video\}__rgb'; save the members"):
+        videos_of_files(layout("all.npz:{video}__rgb"), {"all.npz"}, "test")

@@ -134,15 +134,12 @@ function drawLanes() {
   showTime(view.time);
 }
 
-// The width of the part of the timeline that is in sight, and of the names left of it; pixels.
-function sight() {
-  const names = lanes.querySelector(".label").offsetWidth;
-  return { names, width: lanes.clientWidth - names };
-}
+// The width of the part of the timeline that is in sight, in pixels, not rounded.
+const sightWidth = () => lanes.querySelector(".axis").getBoundingClientRect().width / view.zoom;
 
 // Zoom by a factor around the cursor, or, where it is out of sight, around the middle; 0: whole.
 function zoomBy(factor) {
-  const { width } = sight();
+  const width = sightWidth();
   const old = { zoom: view.zoom, left: lanes.scrollLeft };
   view.zoom = factor ? Math.min(Math.max(view.zoom * factor, 1), LARGEST_ZOOM) : 1;
   const cursor = (view.time / view.span) * old.zoom * width - old.left;

@@ -39,7 +39,7 @@ function onTimelineKey(event) {
   const kind = { m: "missed", f: "false" }[event.key.toLowerCase()];
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") hideTooltip();
-  else if (step && event.shiftKey) lanes.scrollLeft += step * 0.2 * sight().width;
+  else if (step && event.shiftKey) lanes.scrollLeft += step * 0.2 * sightWidth();
   else if (step) walk(step);
   else if (zoom !== undefined) zoomBy(zoom);
   else if (kind) jump(kind, event.shiftKey ? -1 : 1);
