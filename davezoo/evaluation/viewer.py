@@ -160,7 +160,7 @@ def score_slider(scores: NDArray[np.float64], num_events: int) -> dict[str, Any]
         {'low': 0.0, 'high': 0.9, 'start': 0.52, 'step': 0.001, 'digits': 3}
     """
     best, worst = scores.max(initial=0.0), scores.min(initial=0.0)
-    extent = max(best - worst, 1e-6)
+    extent = max(best - worst or 1.0, 1e-9)
     unit = 10.0 ** np.floor(np.log10(extent))  # of the first digit
     digits = int(max(2 - np.floor(np.log10(extent)), 0))
     low, high = np.floor(worst / unit + 1e-9) * unit, np.ceil(best / unit - 1e-9) * unit
@@ -195,9 +195,10 @@ class _Rows:
         before = np.cumsum(counts) - counts
         rows = np.repeat(self.bounds[chosen] - before, counts) + np.arange(counts.sum())
         names = ("starts", "ends", "labels", "scores")[: self.table.shape[1]]
-        kinds = {"labels": "<i4"}
+        largest = np.finfo(np.float32).max  # an infinity would stop the page's script
+        table = self.table[rows].clip(-largest, largest)
         columns = {
-            name: self.table[rows, column].astype(kinds.get(name, "<f4"))
+            name: table[:, column].astype("<i4" if name == "labels" else "<f4")
             for column, name in enumerate(names)
         }
         columns["counts"] = counts.astype("<i4")
@@ -225,9 +226,9 @@ def viewer_data(
             `choose_videos`); None for all.
 
     Returns:
-        JSON types: `labels` (names), `videos` (ids), `durations` (seconds or None), `events` and
-        `files` with packed columns, detections best score first; and `num_videos`, how many there
-        are to choose from.
+        JSON types: `labels` (names), `scored` (those labels that have events anywhere), `videos`
+        (ids), `durations` (seconds or None), `events` and `files` with packed columns, detections
+        best score first; and `num_videos`, how many there are to choose from.
 
     Raises:
         ViewerError: if `max_videos` is negative.
@@ -261,6 +262,7 @@ def viewer_data(
     durations = annotations.videos["duration"].reindex(ids).to_numpy(np.float64)
     return {
         "labels": names,
+        "scored": np.unique(events.table[:, 2]).astype(int).tolist(),
         "videos": [ids[video] for video in chosen],
         "durations": [None if np.isnan(d) else round(d, 3) for d in durations[chosen].tolist()],
         "events": events.pack(chosen),

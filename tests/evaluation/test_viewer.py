@@ -202,7 +202,26 @@ def test_slider_of_a_barely_trained_model_reaches_its_scores() -> None:
 
 
 def test_slider_of_no_detections() -> None:
-    assert score_slider(np.zeros(0), 3)["low"] == 0.0
+    slider = {"low": 0.0, "high": 1.0, "start": 0.0, "step": 0.01, "digits": 2}
+    assert score_slider(np.zeros(0), 3) == slider
+
+
+@pytest.mark.parametrize("score", [1e-300, 1e300])
+def test_slider_of_absurd_scores_has_digits_that_a_browser_can_print(score: float) -> None:
+    assert 0 <= score_slider(np.array([score]), 1)["digits"] <= 20
+
+
+def test_absurd_times_stay_finite() -> None:
+    annotations = make_annotations(["dog"], num_videos=1)
+    table = make_table({"video 0": [(-1e300, 1e300, "dog", 1e300)]})
+    data = viewer_data(annotations, make_files(annotations, table))
+    assert np.isfinite(unpack(data["files"][0])[0]).all()
+
+
+def test_classes_are_scored_that_have_events_in_any_video() -> None:
+    annotations = make_annotations(["dog", "cat", "bell"], num_videos=2)
+    files = make_files(annotations, make_table({"video 0": [(2.0, 6.0, "dog", 0.9)]}))
+    assert viewer_data(annotations, files, max_videos=1)["scored"] == [0, 1]
 
 
 def test_media_files_are_those_named_after_videos(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ const { labels, videos, durations } = page;
 const numVideos = videos.length;
 const events = readRows(page.events);
 const files = page.files.map((file) => ({ ...file, ...readRows(file), minScore: file.slider.start }));
-const scoredLabels = new Set(events.labels);
+const scoredLabels = new Set(page.scored);
 const HIT = 0, FALSE = 1, DUPLICATE = 2, UNSCORED = 3;
 
 function readColumn(text, Column) {
