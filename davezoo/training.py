@@ -252,6 +252,7 @@ class DaveCLI(LightningCLI):
                 run,
                 self.datamodule.ground_truth(self.datamodule.split_of("test")),
                 f"{type(self.model).__name__} on {self.datamodule.root}",
+                self.datamodule.blocked_videos,
             )
             sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
 
