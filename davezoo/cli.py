@@ -6,7 +6,8 @@ import difflib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from davezoo.errors import InputError
 from davezoo.recipes import find_recipe
@@ -18,9 +19,33 @@ TRAINING_COMMANDS = {
     "predict": "write the detections of a checkpoint to a file",
 }
 
-TOOLS = {
+# Module and function, a line of help, and the parameters that come without their names.
+TOOLS: dict[str, tuple[str, ...]] = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
     "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "leaderboard": (
+        "davezoo.leaderboards.leaderboard:leaderboard",
+        "set the test results of runs in a table beside published ones",
+        "runs",
+    ),
+    "reproduce": (
+        "davezoo.leaderboards.reproduce:reproduce",
+        "train and test all rows of a published table",
+    ),
+    "diagnose": (
+        "davezoo.diagnosis.diagnose:diagnose",
+        "say why detections are wrong, on one HTML page",
+    ),
+    "analyze": (
+        "davezoo.analysis.analyze:analyze",
+        "draw the papers' figures of features, gates and windows",
+    ),
+    "compare": (
+        "davezoo.evaluation.compare:compare",
+        "say how sure a difference between two detections files is",
+        "first",
+        "second",
+    ),
     "join-epic": (
         "davezoo.evaluation.joint_actions:join_epic",
         "pair detected verbs and nouns of EPIC-Kitchens into actions",
@@ -99,13 +124,26 @@ def _run_tool(name: str, args: list[str]) -> None:
     """Import one tool and give it its arguments; its signature and docstring are the help."""
     import jsonargparse
 
-    module, _, function = TOOLS[name][0].partition(":")
+    place, _, *positional = TOOLS[name]
+    module, _, function = place.partition(":")
     tool = getattr(importlib.import_module(module), function)
     about = (inspect.getdoc(tool) or "").partition("\n\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(prog=f"davezoo {name}", description=about)
-    on_data = "data" in inspect.signature(tool).parameters
-    skip: set[str | int] = {"data"} if on_data else set()
+    parameters = inspect.signature(tool).parameters
+    on_data = "data" in parameters
+    args = _with_values(args, [f"--{x}" for x, of in parameters.items() if of.default is False])
+    several = [name for name in positional if str(parameters[name].annotation).startswith("list")]
+    for parameter in several:
+        parser.add_argument(parameter, type=Path, nargs="+", help="folders, or files of results")
+    if len(several) < len(positional):
+        single = [name for name in positional if name not in several]
+        others: set[str | int] = {name for name in parameters if name not in single}
+        parser.add_function_arguments(
+            tool, as_group=False, as_positional=True, sub_configs=False, skip=others
+        )
+    skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
+    args = _with_lists(args, tool)
     if not on_data:
         tool(**parser.instantiate_classes(parser.parse_args(args)))
         return
@@ -117,6 +155,34 @@ def _run_tool(name: str, args: list[str]) -> None:
     if not any(word.partition("=")[0].partition(".")[0] == "--data" for word in args):
         settings.data = None
     tool(**settings)
+
+
+def _with_values(words: list[str], switches: list[str]) -> list[str]:
+    """Return the words with `=true` behind options that stand alone for yes."""
+    return [
+        f"{word}=true" if word in switches and after not in ("true", "false") else word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+    ]
+
+
+def _with_lists(words: list[str], tool: Callable[..., None]) -> list[str]:
+    """Return the words with lists the way that jsonargparse takes them, one value a time.
+
+    `--names ours base` becomes `--names+=ours --names+=base`; `--names [ours,base]` stays.
+    """
+    parameters = inspect.signature(tool).parameters.items()
+    lists = {f"--{name}" for name, parameter in parameters if "list[" in str(parameter.annotation)}
+    found: list[str] = []
+    option = ""  # the last one
+    for word in words:
+        if word.startswith("--"):
+            option = word
+        elif option in lists and word != "null" and not word.startswith("["):
+            if found[-1] == option:
+                found.pop()
+            word = f"{option}+={word}"
+        found.append(word)
+    return found
 
 
 def _with_packaged_data(words: list[str]) -> list[str]:
@@ -137,7 +203,7 @@ def _overview() -> str:
     """Return the help of the bare command; imports nothing."""
     width = max(map(len, [*TRAINING_COMMANDS, *TOOLS, COMPLEXITY[0]])) + 2
     training = "\n".join(f"  {name:<{width}}{text}" for name, text in TRAINING_COMMANDS.items())
-    described = [*((name, text) for name, (_, text) in TOOLS.items()), COMPLEXITY]
+    described = [*((name, text) for name, (_, text, *_) in TOOLS.items()), COMPLEXITY]
     tools = "\n".join(f"  {name:<{width}}{text}" for name, text in described)
     return f"""usage: davezoo COMMAND [options]
 

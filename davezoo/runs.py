@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from davezoo.evaluation.predictions import PredictionTable, write_predictions
 
 if TYPE_CHECKING:
     from davezoo.annotations import Annotations
-    from davezoo.evaluation.results import EvaluationResult
+    from davezoo.evaluation.run_results import RunResult
 
 
 def new_run_folder(parent: Path) -> Path:
@@ -62,33 +62,40 @@ def keep_earlier_log(folder: Path) -> None:
 def write_test_results(
     detections: Path,
     table: PredictionTable,
-    result: EvaluationResult,
+    run: RunResult,
     annotations: Annotations,
     title: str,
-    notes: list[str],
+    blocked: Collection[str] = (),
 ) -> list[Path]:
-    """Write the detections, the result and the report of a test side by side.
+    """Write the detections, the score, the report and the result of a test side by side.
+
+    The score by itself is the same for the same detections; `run.json` says where it came from.
 
     Args:
         detections: file of the detections; the others get its folder.
         table: what was found.
-        result: its score.
+        run: its score and where that came from.
         annotations: the split that was scored.
         title: headline of the report.
-        notes: what a reader of the report must know.
+        blocked: ids of videos that were left out of the score.
 
     Returns:
-        The three files.
+        The four files.
     """
     from davezoo.evaluation.report import write_report  # jinja2 only now
+    from davezoo.evaluation.viewer import ScoredDetections
 
     folder = detections.parent
     prefix = "" if detections.stem == "detections" else f"{detections.stem}_"
-    files = [detections, folder / f"{prefix}result.json", folder / f"{prefix}report.html"]
+    names = ("result.json", "report.html", "run.json")
+    score, report, whole = (folder / f"{prefix}{name}" for name in names)
+    whole.unlink(missing_ok=True)  # of an earlier test; written last, so that it speaks of all
     write_predictions(detections, table)
-    result.write(files[1])
-    write_report(files[2], result, annotations, table, title, notes)
-    return files
+    run.result.write(score)
+    scored = ScoredDetections("detections", table, run.result)
+    write_report(report, [scored], annotations, title, run.notes, blocked=blocked)
+    run.write(whole)
+    return [detections, score, report, whole]
 
 
 def draw_timelines(

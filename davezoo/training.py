@@ -26,6 +26,7 @@ from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
 from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.provenance import describe_run, read_training
 from davezoo.recipes import find_recipe, with_data_settings
 from davezoo.runs import (
     draw_timelines,
@@ -73,6 +74,7 @@ class DaveCLI(LightningCLI):
 
     def __init__(self, words: list[str], *, links_data: bool = True) -> None:
         self._links_data = links_data
+        self._epoch: int | None = None  # of the checkpoint
         if links_data:
             refuse_settings_of_data(words)
         base = {"default_config_files": [find_recipe("base.yaml")]}  # what training runs share
@@ -171,6 +173,7 @@ class DaveCLI(LightningCLI):
         """Refuse a checkpoint that does not fit before anything of an earlier run is touched."""
         if self._ckpt_path is not None:
             self.model.check_origin(self._origin)
+            self._epoch = self._origin.get("epoch")
             del self._origin
 
     def before_fit(self) -> None:
@@ -207,6 +210,8 @@ class DaveCLI(LightningCLI):
         if leads and self._config.test_after_fit and best:
             # A model and trainer of their own: the callbacks of training would put the trained
             # weights in place of their average.
+            self._ckpt_path = best
+            self._epoch = read_own_checkpoint(best).get("epoch")
             self.model = load(best)
             settings = self._config.trainer
             self.trainer = Trainer(
@@ -233,13 +238,21 @@ class DaveCLI(LightningCLI):
         """Print the score and write detections, result and report."""
         result = self._print_score("test")
         if self.trainer.is_global_zero:
+            run = describe_run(
+                result,
+                self.model,
+                self.datamodule,
+                training=self._training(),
+                epoch=self._epoch,
+                device=self.trainer.strategy.root_device,
+            )
             files = write_test_results(
                 self._output(),
                 self._table("test"),
-                result,
+                run,
                 self.datamodule.ground_truth(self.datamodule.split_of("test")),
                 f"{type(self.model).__name__} on {self.datamodule.root}",
-                self.datamodule.notes("test"),
+                self.datamodule.blocked_videos,
             )
             sys.stdout.write("Wrote " + ", ".join(map(str, files)) + "\n")
 
@@ -263,6 +276,13 @@ class DaveCLI(LightningCLI):
             sys.stdout.write(result.format_table())
             sys.stdout.writelines(f"{note}\n" for note in self.datamodule.notes(stage))
         return result
+
+    def _training(self) -> dict[str, Any] | None:
+        """Return the merged configuration of the training; None where it is not known."""
+        if self.subcommand == "fit":
+            text = self._parser("fit").dump(self._config, skip_none=False)
+            return yaml.safe_load(text)  # type: ignore[no-any-return]
+        return None if self._ckpt_path is None else read_training(Path(self._ckpt_path))
 
     def _output(self) -> Path:
         output = self._config.output

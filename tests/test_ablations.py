@@ -14,6 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import davezoo
 from davezoo.complexity import make_parser
+from davezoo.leaderboards.reported import read_reported
+from davezoo.options import name_data_files
 from davezoo.recipes import FOLDER
 from davezoo.task import EventLocalizer
 from davezoo.training import DaveCLI
@@ -75,7 +77,7 @@ def parse() -> Parse:
     with pytest.raises(StopIteration) as stopped:
         _ParserOfFit(["fit"])
     parser = stopped.value.value
-    return cache(lambda words: parser.parse_args(["fit", *words]).fit)
+    return cache(lambda words: parser.parse_args(["fit", *name_data_files(words)]).fit)
 
 
 def build(config: Namespace, **changes: object) -> EventLocalizer:
@@ -93,6 +95,57 @@ def test_every_table_is_there() -> None:
     for method, tables in TABLES.items():
         assert tables <= {table for other, table, *_ in ROWS if other == method}
     assert len({(method, table, row) for method, table, row, _ in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("method", ["CCNet", "LoCo", "DEL"])
+def test_page_and_published_tables_agree(method: str) -> None:
+    """Each row of the method, in the same order, called by its name or its features.
+
+    Not on the page: tables without an ablation, rows of other systems, other data sets. Not
+    published: Fig. 4 and 5 of LoCo, which print no numbers.
+    """
+    paper = method.lower()
+    on_page = [
+        (f"{paper}/{table}", name, words)
+        for other, table, name, words in ROWS
+        if other == method and not table.startswith(("(", "Fig."))
+    ]
+    tables = {table for table, *_ in on_page}
+    published = [
+        (name.removesuffix("-unav100"), {row.name, row.encoder}, row.words)
+        for name, table in read_reported().items()
+        for row in table.rows
+        if name.removesuffix("-unav100") in tables
+        and row.words
+        and (table.kind == "ablation" or row.method == method)
+    ]
+    assert len(on_page) == len(published)
+    for (table, name, words), row in zip(on_page, published, strict=True):
+        assert (table, words) == (row[0], row[2])
+        assert row[1] & {name, name.replace(" and ", "-")}
+
+
+# Widths of visual and audio features by the name of the encoder; the published rows by their words,
+# of equal ones (the two versions of LoCo, full rows) the last.
+WIDTHS = {
+    "I3D-VGGish": (2048, 128),
+    "ONE-PEACE": (1536, 1536),
+    "SlowFast-VGGish": (2304, 128),
+    "DINOv2-MERT": (768, 768),
+}
+PUBLISHED = {
+    row.words: (row, table) for table in read_reported().values() for row in table.rows if row.words
+}
+
+
+@pytest.mark.parametrize("words", PUBLISHED, ids=[row.name for row, _ in PUBLISHED.values()])
+def test_published_row_is_read_as_its_table_says(parse: Parse, words: tuple[str, ...]) -> None:
+    """Method, features, data set and scoring are what the row stands under."""
+    config = parse(words)
+    row, table = PUBLISHED[words]
+    assert config.model.class_path == f"davezoo.{row.method}"
+    assert (config.data.visual_width, config.data.audio_width) == WIDTHS[row.encoder or ""]
+    assert (config.data.protocol, config.data.test_split) == (table.protocol, table.split)
 
 
 def test_rows_of_one_table_differ() -> None:

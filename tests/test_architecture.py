@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "davezoo"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("ops", "nn", "annotations", "evaluation", "data", "inspection", "methods")
+ROOMS = (
+    "ops",
+    "nn",
+    "annotations",
+    "evaluation",
+    "leaderboards",
+    "diagnosis",
+    "data",
+    "inspection",
+    "methods",
+    "analysis",
+)
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
 # for all its files. `task` gets single files of rooms: the type of its network, its metric and its
@@ -20,6 +31,7 @@ ALLOWED = {
     "structures": set(),
     "json_files": set(),
     "annotations": {"json_files"},
+    "leaderboards": {"annotations", "evaluation", "json_files", "recipes"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
     "pages": set(),
@@ -30,6 +42,7 @@ ALLOWED = {
         "json_files",
         "structures",
     },  # the type `Events` alone
+    "diagnosis": {"annotations", "evaluation", "pages"},
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
     "inspection": {"annotations", "pages"},
     "inspection.collect": {"annotations", "data"},
@@ -53,6 +66,7 @@ ALLOWED = {
     "options": {"recipes"},
     "runs": {"annotations", "evaluation"},
     "checkpoints": {"methods", "task"},
+    "provenance": {"data", "evaluation", "nn", "options", "structures", "task"},
     "published": {"nn"},
     "convert": {"annotations", "checkpoints", "methods", "published"},
     "training": {
@@ -63,8 +77,19 @@ ALLOWED = {
         "json_files",
         "nn",
         "options",
+        "provenance",
         "recipes",
         "runs",
+        "task",
+    },
+    "analysis": {
+        "checkpoints",
+        "data",
+        "evaluation.results",
+        "json_files",
+        "methods.ccnet",
+        "nn.windows",
+        "structures",
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
@@ -83,6 +108,8 @@ WITHOUT_TORCH = (
     "runs",
     "cli",
     "evaluation",
+    "leaderboards",
+    "diagnosis",
     "inspection",
 )
 BUT_WITH_TORCH = ("evaluation.metric", "inspection.collect", "inspection.inspect")

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from davezoo.runs import find_checkpoint, keep_earlier_log, new_run_folder
+from davezoo.evaluation.run_results import RunResult
+from davezoo.runs import find_checkpoint, keep_earlier_log, new_run_folder, write_test_results
+from tests.evaluation.tables import make_annotations, make_predictions
+from tests.leaderboards.runs import make_run
 
 
 def checkpoint(folder: Path, name: str, age: int) -> Path:
@@ -58,3 +61,31 @@ def test_earlier_logs_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.part1.csv").read_text() == "first"
     assert (tmp_path / "metrics.part2.csv").read_text() == "second"
     assert not (tmp_path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("detections", ""), ("mine", "mine_")])
+def test_files_of_a_test_lie_side_by_side(tmp_path: Path, name: str, prefix: str) -> None:
+    detections = tmp_path / f"{name}.json"
+    table = make_predictions([("v", 0, (0, 8), 1)])
+    run = make_run()
+    files = write_test_results(detections, table, run, make_annotations([("v", 0, (0, 9))]), "T")
+    names = [f"{name}.json", *(prefix + x for x in ("result.json", "report.html", "run.json"))]
+    assert [path.name for path in files] == names
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    assert RunResult.read(files[3]) == run
+
+
+def test_result_of_an_earlier_test_does_not_outlive_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.json").touch()
+    monkeypatch.setattr("davezoo.runs.write_predictions", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_test_results(
+            tmp_path / "detections.json",
+            make_predictions([]),
+            make_run(),
+            make_annotations([("v", 0, (0, 9))]),
+            "T",
+        )
+    assert not (tmp_path / "run.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from davezoo.annotations import Annotations, read_annotations, read_blocked
 from davezoo.annotations.video_scores import VideoScores, read_video_scores
 from davezoo.errors import InputError
+from davezoo.json_files import read_content
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,21 @@ class Sources:
             return None
         return read_video_scores(self._find(self.video_scores), class_names)
 
+    def digest(self) -> str:
+        """Return the SHA-256 of all files that a score depends on beside the features.
+
+        The same wherever the files lie, whatever they are called and gzipped or not.
+        """
+        digest = hashlib.sha256(f"labels {self.labels}\n".encode())
+        lists = (self.classes, self.video_info, self.blocked, self.video_scores)
+        for names in (self.annotations, *lists):
+            for key, path in _named(self._find(names)):
+                content = read_content(path, InputError)
+                # With its length: two files are not the same as one that holds both.
+                digest.update(f"{key}: {len(content)} bytes\n".encode() + content)
+            digest.update(b"end\n")
+        return digest.hexdigest()
+
     def _find(self, names: Any) -> Any:
         """Return the paths in place of one name, of several, of one a subset, or of none."""
         if isinstance(names, Mapping):
@@ -86,3 +103,12 @@ class Sources:
         path = self.root / names
         zipped = path.with_name(path.name + ".gz")
         return zipped if zipped.is_file() and not path.is_file() else path
+
+
+def _named(files: Any) -> list[tuple[str, Path]]:
+    """Return one path, several, one a subset or none as pairs of a key and a path."""
+    if isinstance(files, Mapping):
+        return [(str(key), file) for key, file in files.items()]
+    if isinstance(files, list):
+        return [(str(key), file) for key, file in enumerate(files)]
+    return [] if files is None else [("", files)]

@@ -74,3 +74,28 @@ def test_bad_lists(tmp_path):
         Sources(tmp_path, None, blocked="bad").read_blocked()
     with pytest.raises(VideoScoreError, match="bad"):
         Sources(tmp_path, None, video_scores="bad").read_video_scores(["cat"])
+
+
+def test_digest_is_that_of_the_content(tmp_path):
+    (tmp_path / "one.csv").write_text(EVENTS)
+    (tmp_path / "two.csv.gz").write_bytes(gzip.compress(EVENTS.encode()))
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    digest = Sources(tmp_path, "one.csv").digest()
+    assert len(digest) == 64
+    assert Sources(tmp_path, "two.csv").digest() == digest
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "one.csv").rename(tmp_path / "elsewhere/one.csv")
+    assert Sources(tmp_path / "elsewhere", "one.csv").digest() == digest
+    others = [
+        Sources(tmp_path, "two.csv", classes="classes.txt"),
+        Sources(tmp_path, "two.csv", video_info=["classes.txt"]),
+        Sources(tmp_path, "two.csv", labels="verb"),
+        Sources(tmp_path, {"training": "two.csv"}),
+        Sources(tmp_path, {"test": "two.csv"}),
+        Sources(tmp_path, "classes.txt"),
+    ]
+    assert len({digest, *(source.digest() for source in others)}) == 7
+
+
+def test_nothing_has_a_digest(tmp_path):
+    assert len(Sources(tmp_path, None).digest()) == 64
