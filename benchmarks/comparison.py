@@ -17,6 +17,7 @@ import logging
 import multiprocessing
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -101,6 +102,12 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
+def setting_words(settings: Sequence[str]) -> list[str]:
+    """Return the settings of a row as words of the command line: the modalities are the data's."""
+    places = ("data" if s.startswith("modalities=") else "model.init_args" for s in settings)
+    return [f"--{place}.{setting}" for place, setting in zip(places, settings, strict=True)]
+
+
 def folder_of(work: Path, row: str, seed: int, epochs: int) -> Path:
     """Return the folder of a run."""
     return work / re.sub(r"[^a-z]+", "_", row.lower()) / f"epochs_{epochs}" / f"seed_{seed}"
@@ -115,7 +122,7 @@ def train(row: str, seed: int, epochs: int, work: Path) -> float:
     run.mkdir(parents=True, exist_ok=True)
     recipe = run / "recipe.yaml"
     recipe.write_text(RECIPE.format(method=method, epochs=epochs))
-    words = [f"--model.init_args.{setting}" for setting in settings]
+    words = setting_words(settings)
     words += [f"--data.root={work / 'data'}", f"--trainer.default_root_dir={run}"]
     words += [f"--seed_everything={seed}", f"--data.seed={seed}"]
     start = time.perf_counter()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -93,6 +96,10 @@ class EMA(WeightAveraging):
 class SaveOnInterrupt(Callback):
     """Write `last.ckpt` when training is stopped by Ctrl-C, SIGTERM or an error.
 
+    Ctrl-C waits for the end of the training step, as Lightning lets SIGTERM do: in the middle of
+    one the random stream and the loss normaliser have moved on and the weights have not, and the
+    resumed run would differ from an unbroken one. A second Ctrl-C does not wait.
+
     Lightning's own `OnExceptionCheckpoint` would remove the file again when the trainer ends.
 
     Args:
@@ -101,6 +108,49 @@ class SaveOnInterrupt(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._in_step = False
+        self._asked_to_stop = False
+        self._usual_handler: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take Ctrl-C over, where nobody else has; only the main thread may.
+
+        By now Lightning has noted the handler that it puts back when a run is interrupted.
+        """
+        usual = signal.getsignal(signal.SIGINT)
+        main_thread = threading.current_thread() is threading.main_thread()
+        if main_thread and usual is signal.default_int_handler:
+            self._usual_handler = usual
+            signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if self._usual_handler is not None:
+            signal.signal(signal.SIGINT, self._usual_handler)
+            self._usual_handler = None
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self._in_step or self._asked_to_stop:
+            raise KeyboardInterrupt
+        self._asked_to_stop = True
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let Ctrl-C wait from here."""
+        self._in_step = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop now if asked to in this step.
+
+        Raises:
+            KeyboardInterrupt: as Ctrl-C itself does.
+        """
+        self._in_step = False
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from davezoo.errors import InputError
@@ -31,6 +31,20 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "reproduce": (
         "davezoo.leaderboards.reproduce:reproduce",
         "train and test all rows of a published table",
+    ),
+    "diagnose": (
+        "davezoo.diagnosis.diagnose:diagnose",
+        "say why detections are wrong, on one HTML page",
+    ),
+    "analyze": (
+        "davezoo.analysis.analyze:analyze",
+        "draw the papers' figures of features, gates and windows",
+    ),
+    "compare": (
+        "davezoo.evaluation.compare:compare",
+        "say how sure a difference between two detections files is",
+        "first",
+        "second",
     ),
     "join-epic": (
         "davezoo.evaluation.joint_actions:join_epic",
@@ -118,13 +132,21 @@ def _run_tool(name: str, args: list[str]) -> None:
     parameters = inspect.signature(tool).parameters
     on_data = "data" in parameters
     args = _with_values(args, [f"--{x}" for x, of in parameters.items() if of.default is False])
-    for parameter in positional:  # one or several; any number where it may be left out
+    several = [name for name in positional if str(parameters[name].annotation).startswith("list")]
+    for parameter in several:  # none at all where it may be left out
         count = "+" if parameters[parameter].default is inspect.Parameter.empty else "*"
         parser.add_argument(
             parameter, type=Path, nargs=count, default=[], help="folders, or files of results"
         )
+    if len(several) < len(positional):
+        single = [name for name in positional if name not in several]
+        others: set[str | int] = {name for name in parameters if name not in single}
+        parser.add_function_arguments(
+            tool, as_group=False, as_positional=True, sub_configs=False, skip=others
+        )
     skip: set[str | int] = {*positional, *(["data"] if on_data else [])}
     parser.add_function_arguments(tool, as_positional=False, sub_configs=False, skip=skip)
+    args = _with_lists(args, tool)
     if not on_data:
         tool(**parser.instantiate_classes(parser.parse_args(args)))
         return
@@ -144,6 +166,26 @@ def _with_values(words: list[str], switches: list[str]) -> list[str]:
         f"{word}=true" if word in switches and after not in ("true", "false") else word
         for word, after in zip(words, [*words[1:], ""], strict=False)
     ]
+
+
+def _with_lists(words: list[str], tool: Callable[..., None]) -> list[str]:
+    """Return the words with lists the way that jsonargparse takes them, one value a time.
+
+    `--names ours base` becomes `--names+=ours --names+=base`; `--names [ours,base]` stays.
+    """
+    parameters = inspect.signature(tool).parameters.items()
+    lists = {f"--{name}" for name, parameter in parameters if "list[" in str(parameter.annotation)}
+    found: list[str] = []
+    option = ""  # the last one
+    for word in words:
+        if word.startswith("--"):
+            option = word
+        elif option in lists and word != "null" and not word.startswith("["):
+            if found[-1] == option:
+                found.pop()
+            word = f"{option}+={word}"
+        found.append(word)
+    return found
 
 
 def _with_packaged_data(words: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ def write_test_results(
     run: RunResult,
     annotations: Annotations,
     title: str,
+    blocked: Collection[str] = (),
 ) -> list[Path]:
     """Write the detections, the score, the report and the result of a test side by side.
 
@@ -94,11 +95,13 @@ def write_test_results(
         run: its score and where that came from.
         annotations: the split that was scored.
         title: headline of the report.
+        blocked: ids of videos that were left out of the score.
 
     Returns:
         The four files.
     """
     from davezoo.evaluation.report import write_report  # jinja2 only now
+    from davezoo.evaluation.viewer import ScoredDetections
 
     folder = detections.parent
     prefix = "" if detections.stem == "detections" else f"{detections.stem}_"
@@ -107,7 +110,8 @@ def write_test_results(
     whole.unlink(missing_ok=True)  # of an earlier test; written last, so that it speaks of all
     write_predictions(detections, table)
     run.result.write(score)
-    write_report(report, run.result, annotations, table, title, run.notes)
+    scored = ScoredDetections("detections", table, run.result)
+    write_report(report, [scored], annotations, title, run.notes, blocked=blocked)
     run.write(whole)
     return [detections, score, report, whole]
 

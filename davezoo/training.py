@@ -264,6 +264,7 @@ class DaveCLI(LightningCLI):
                 run,
                 self.datamodule.ground_truth(self.datamodule.split_of("test")),
                 f"{type(self.model).__name__} on {self.datamodule.root}",
+                self.datamodule.blocked_videos,
             )
             for dashboard in self.dashboards:
                 dashboard.log_test(run, files, Path(self._ckpt_path) if self._ckpt_path else None)

@@ -16,9 +16,11 @@ ROOMS = (
     "annotations",
     "evaluation",
     "leaderboards",
+    "diagnosis",
     "data",
     "inspection",
     "methods",
+    "analysis",
 )
 
 # What a file or room may import of davezoo, itself apart; arrows point only downward. A room stands
@@ -40,6 +42,7 @@ ALLOWED = {
         "json_files",
         "structures",
     },  # the type `Events` alone
+    "diagnosis": {"annotations", "evaluation", "pages"},
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
     "inspection": {"annotations", "pages"},
     "inspection.collect": {"annotations", "data"},
@@ -81,6 +84,16 @@ ALLOWED = {
         "runs",
         "task",
     },
+    "analysis": {
+        "checkpoints",
+        "data",
+        "evaluation.results",
+        "json_files",
+        "methods.ccnet",
+        "nn.windows",
+        "structures",
+        "task",
+    },
     "complexity": {"data", "nn", "options", "task", "training"},
     "cli": {"training", "complexity", "data", "recipes"},
     "__main__": {"cli"},
@@ -98,6 +111,7 @@ WITHOUT_TORCH = (
     "cli",
     "evaluation",
     "leaderboards",
+    "diagnosis",
     "inspection",
 )
 BUT_WITH_TORCH = ("evaluation.metric", "inspection.collect", "inspection.inspect")

@@ -11,7 +11,15 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from benchmarks import comparison
-from benchmarks.comparison import DATA, RECIPE, ROWS, finished_scores, folder_of, format_table
+from benchmarks.comparison import (
+    DATA,
+    RECIPE,
+    ROWS,
+    finished_scores,
+    folder_of,
+    format_table,
+    setting_words,
+)
 from benchmarks.record import Score
 from davezoo.complexity import make_parser
 from davezoo.recipes import FOLDER
@@ -39,7 +47,7 @@ def test_row_can_be_built(parser: LightningArgumentParser, row: str, tmp_path: P
     method, *settings = ROWS[row]
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(method=method, epochs=1))
-    words = [f"--model.init_args.{setting}" for setting in settings]
+    words = setting_words(settings)
     config = parser.parse_args([f"--config={recipe}", *words])
     with torch.device("meta"):
         model = parser.instantiate_classes(config).model

@@ -49,6 +49,30 @@ def test_unknown_option_of_a_tool_is_named(tool: str, capsys: pytest.CaptureFixt
     assert "protcol" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "predictions", "names"),
+    [
+        (["--predictions", "a", "b", "--names", "x", "y"], ["a", "b"], ["x", "y"]),
+        (["--predictions", "a", "--names=[x,y]"], ["a"], ["x", "y"]),
+        (["--predictions", "[a,b]", "--names", "x"], ["a", "b"], ["x"]),
+        (["--predictions+=a", "--predictions+=b", "--names", "null"], ["a", "b"], None),
+        (["--predictions=a"], "a", None),
+    ],
+)
+def test_lists_of_a_tool(
+    words: list[str], predictions: object, names: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+
+    def tool(predictions: list[str] | str, names: list[str] | None = None, split: str = "") -> None:
+        """Take lists."""
+        given.update(predictions=predictions, names=names, split=split)
+
+    monkeypatch.setattr("davezoo.evaluation.report.report", tool)
+    main(["report", *words, "--split", "test"])
+    assert given == {"predictions": predictions, "names": names, "split": "test"}
+
+
 def test_bad_input_is_one_message_without_a_traceback(tmp_path: object) -> None:
     with pytest.raises(SystemExit, match=r"davezoo evaluate: .*nowhere\.json, got none"):
         main(["evaluate", "--predictions=p.json", f"--annotations={tmp_path}/nowhere.json"])
@@ -109,7 +133,7 @@ def test_faults_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch)
 def test_help_of_the_tools_does_not_wait_for_pytorch() -> None:
     code = (
         "import sys\nfrom davezoo.cli import main\n"
-        "for name in ['evaluate', 'report', 'simulate', 'convert']:\n"
+        "for name in ['evaluate', 'report', 'diagnose', 'simulate', 'convert']:\n"
         "    try: main([name, '--help'])\n"
         "    except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"

@@ -55,6 +55,15 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
+class InterruptStep(Callback):
+    """Press Ctrl-C within a training step, when some of it is done."""
+
+    def on_before_zero_grad(self, trainer: Trainer, *_: object) -> None:
+        """Interrupt between the forward and the backward pass of the fourth step."""
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 class InterruptValidation(Callback):
     """Press Ctrl-C in the validation of the second epoch."""
 
@@ -146,12 +155,16 @@ def test_resumed_run_equals_an_unbroken_one(
     assert (tmp_path / "broken/metrics.part1.csv").is_file()
 
 
-def test_interrupted_run_equals_an_unbroken_one(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("callback", "step"), [("Interrupt", 3), ("InterruptStep", 4)])
+def test_interrupted_run_equals_an_unbroken_one(
+    root: Path, tmp_path: Path, callback: str, step: int
+) -> None:
     words = ["--trainer.max_epochs=3", "--test_after_fit=false"]
     fit(root, tmp_path / "whole", *words)
     with pytest.raises(SystemExit):
-        fit(root, tmp_path / "cut", *words, "--trainer.callbacks+=tests.test_training.Interrupt")
-    assert state(tmp_path / "cut/checkpoints/last.ckpt")["global_step"] == 3
+        fit(root, tmp_path / "cut", *words, f"--trainer.callbacks+=tests.test_training.{callback}")
+    assert state(tmp_path / "cut/checkpoints/last.ckpt")["global_step"] == step
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     fit(root, tmp_path / "cut", *words, "--ckpt_path=last")
     whole = state(tmp_path / "whole/checkpoints/last.ckpt")
     assert equal(state(tmp_path / "cut/checkpoints/last.ckpt"), whole)

@@ -67,6 +67,35 @@ class AveragePrecision:
     values: Array
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Detections in the order of their scores, and which of them are true positives.
+
+    A curve is the precision-recall curve of one class at one threshold: number
+    `threshold * K + class` of K classes.
+
+    Args:
+        classes: class indices that have events, ascending, (K,), int64.
+        num_events: annotated events of each class, (K,), int64.
+        videos: video of each detection of those classes; by class, then by score, highest first,
+            (N,).
+        order: index of each of these detections among all that were given, (N,), int64.
+        rows: the detection of each true positive, ascending within a curve, (P,), int64.
+        events: the event that it found, (P,), int64.
+        ranks: rank of each true positive among the detections of its class, from 0, (P,), int64.
+        curves: curve of each true positive, ascending, (P,), int64.
+    """
+
+    classes: Array
+    num_events: Array
+    videos: Array
+    order: Array
+    rows: Array
+    events: Array
+    ranks: Array
+    curves: Array
+
+
 def temporal_iou(first: Array, second: Array) -> Array:
     r"""Compute the temporal intersection over union of segments, pair by pair.
 
@@ -124,26 +153,15 @@ def average_precision(
     Reference:
         ActivityNet kit, `compute_average_precision_detection` and `interpolated_prec_rec`.
     """
-    xp = array_namespace(events.segments, detections.segments)
-    place = device(events.segments)
-    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=place)
-    classes, num_events = xp.unique_counts(events.labels)
-    num_classes, num_thresholds = classes.shape[0], thresholds.shape[0]
-    values = xp.zeros(num_thresholds * num_classes, dtype=xp.float64, device=place)
-    detections, class_of, rank = _order_detections(detections, classes)
-    threshold_of, row = _match(events, detections, thresholds)
-    # True positives come by threshold, class and rank: one run for each precision-recall curve.
-    curve = threshold_of * num_classes + class_of[row]
-    count = _positions_in_runs(curve) + 1
-    precision = xp.astype(count, xp.float64) / xp.astype(rank[row] + 1, xp.float64)
-    best = _suffix_scan(precision, curve, xp.maximum)
-    total = _suffix_scan(best, curve, xp.add)
-    first = count == 1
-    values[curve[first]] = total[first]
+    ranking = rank_detections(events, detections, tiou_thresholds)
+    xp = array_namespace(ranking.curves)
+    num_classes, num_thresholds = ranking.classes.shape[0], len(tiou_thresholds)
+    count = positions_in_runs(ranking.curves) + 1
+    precision = xp.astype(count, xp.float64) / xp.astype(ranking.ranks + 1, xp.float64)
+    values = sum_best_precision(precision, ranking.curves, num_thresholds * num_classes)
     values = xp.permute_dims(xp.reshape(values, (num_thresholds, num_classes)), (1, 0))
-    return AveragePrecision(
-        classes, num_events, values / xp.astype(num_events, xp.float64)[:, None]
-    )
+    num_events = xp.astype(ranking.num_events, xp.float64)
+    return AveragePrecision(ranking.classes, ranking.num_events, values / num_events[:, None])
 
 
 def precision_at_recalls(
@@ -166,38 +184,79 @@ def precision_at_recalls(
     Returns:
         Precisions, (T, R), float64.
     """
-    xp = array_namespace(events.segments, detections.segments, recalls)
-    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=device(events.segments))
-    classes, num_events = xp.unique_counts(events.labels)
-    num_curves = classes.shape[0] * thresholds.shape[0]
-    detections, class_of, rank = _order_detections(detections, classes)
-    threshold_of, row = _match(events, detections, thresholds)
-    curve = threshold_of * classes.shape[0] + class_of[row]
-    count = _positions_in_runs(curve) + 1
-    precision = xp.astype(count, xp.float64) / xp.astype(rank[row] + 1, xp.float64)
-    best = _suffix_scan(precision, curve, xp.maximum)
+    ranking = rank_detections(events, detections, tiou_thresholds)
+    xp = array_namespace(ranking.curves, recalls)
+    num_thresholds, num_classes = len(tiou_thresholds), ranking.classes.shape[0]
+    place = device(ranking.curves)
+    count = positions_in_runs(ranking.curves) + 1
+    precision = xp.astype(count, xp.float64) / xp.astype(ranking.ranks + 1, xp.float64)
+    best = _suffix_scan(precision, ranking.curves, xp.maximum)
     # The n-th event found, n the least that makes up the recall; its true positive, if it exists,
     # is the n-th of the curve. What follows the last one stands for those never found.
-    best = xp.concat([best, xp.zeros(1, dtype=xp.float64, device=device(best))])
-    exact = recalls[None, :] * xp.astype(num_events, xp.float64)[:, None]  # (K, R)
+    best = xp.concat([best, xp.zeros(1, dtype=xp.float64, device=place)])
+    exact = recalls[None, :] * xp.astype(ranking.num_events, xp.float64)[:, None]  # (K, R)
     needed = xp.clip(xp.astype(xp.ceil(exact - 1e-9), xp.int64), min=1)  # 0.07 * 100 > 7
-    needed = xp.tile(needed, (thresholds.shape[0], 1))  # (T K, R)
-    curves = xp.arange(num_curves, dtype=xp.int64, device=device(curve))
-    first = xp.searchsorted(curve, curves)
-    end = xp.searchsorted(curve, curves, side="right")
-    place = (first - 1)[:, None] + needed
-    place = xp.where(place < end[:, None], place, xp.full_like(place, best.shape[0] - 1))
-    values = xp.reshape(xp.take(best, xp.reshape(place, (-1,))), (thresholds.shape[0], -1))
-    values = xp.reshape(values, (thresholds.shape[0], classes.shape[0], -1))
+    needed = xp.tile(needed, (num_thresholds, 1))  # (T K, R)
+    curves = xp.arange(num_thresholds * num_classes, dtype=xp.int64, device=place)
+    first = xp.searchsorted(ranking.curves, curves)
+    end = xp.searchsorted(ranking.curves, curves, side="right")
+    found = (first - 1)[:, None] + needed
+    found = xp.where(found < end[:, None], found, xp.full_like(found, best.shape[0] - 1))
+    values = xp.reshape(xp.take(best, xp.reshape(found, (-1,))), (num_thresholds, num_classes, -1))
     return xp.mean(values, axis=1)
 
 
-def _order_detections(detections: EventArrays, classes: Array) -> tuple[EventArrays, Array, Array]:
+def sum_best_precision(precision: Array, curves: Array, num_curves: int) -> Array:
+    """Sum, over the true positives of each curve, the highest precision at this or a later one.
+
+    Args:
+        precision: precision at each true positive; those of a curve by rank, (P,), float64.
+        curves: curve of each true positive, ascending, (P,), int64.
+        num_curves: how many curves there are.
+
+    Returns:
+        The area under each curve times its number of events, (num_curves,), float64.
+    """
+    xp = array_namespace(precision)
+    values = xp.zeros(num_curves, dtype=xp.float64, device=device(precision))
+    best = _suffix_scan(precision, curves, xp.maximum)
+    total = _suffix_scan(best, curves, xp.add)
+    first = positions_in_runs(curves) == 0
+    values[curves[first]] = total[first]
+    return values
+
+
+def rank_detections(
+    events: EventArrays, detections: EventArrays, tiou_thresholds: Sequence[float]
+) -> Ranking:
+    """Order the detections by score and match them to events, at every threshold.
+
+    Args:
+        events: annotated events, at least one; those of a video in the order of listing.
+        detections: detections with scores, in the order in which they are listed; those of a class
+            without annotated events are left out.
+        tiou_thresholds: thresholds, ascending.
+
+    Returns:
+        All that average precision depends on, on the device of the inputs.
+    """
+    xp = array_namespace(events.segments, detections.segments)
+    thresholds = xp.asarray(tiou_thresholds, dtype=xp.float64, device=device(events.segments))
+    classes, num_events = xp.unique_counts(events.labels)
+    order, class_of, rank = _order_detections(detections, classes)
+    detections = detections[order]
+    threshold_of, rows, found = _match(events, detections, thresholds)
+    # True positives come by threshold, class and rank: one run for each precision-recall curve.
+    curves = threshold_of * classes.shape[0] + class_of[rows]
+    return Ranking(classes, num_events, detections.videos, order, rows, found, rank[rows], curves)
+
+
+def _order_detections(detections: EventArrays, classes: Array) -> tuple[Array, Array, Array]:
     """Order the detections of known classes by class, then by score, highest first.
 
     Returns:
-        The detections, the position of each one's class in `classes`, (N,), and the rank of each
-        among those of its class, (N,), from 0.
+        Index of each detection, the position of its class in `classes` and its rank among those of
+        its class, from 0, (N,) each.
     """
     xp = array_namespace(classes)
     class_of = _search(classes, detections.labels)
@@ -207,10 +266,12 @@ def _order_detections(detections: EventArrays, classes: Array) -> tuple[EventArr
     order = xp.flip(xp.argsort(xp.astype(detections.scores, xp.float64), stable=True))
     order = order[xp.argsort(class_of[order], stable=True)]
     class_of = class_of[order]
-    return detections[order], class_of, _positions_in_runs(class_of)
+    return known[order], class_of, positions_in_runs(class_of)
 
 
-def _match(events: EventArrays, detections: EventArrays, thresholds: Array) -> tuple[Array, Array]:
+def _match(
+    events: EventArrays, detections: EventArrays, thresholds: Array
+) -> tuple[Array, Array, Array]:
     """Give every event, at every threshold, the best detection that does not prefer another one.
 
     Args:
@@ -219,12 +280,13 @@ def _match(events: EventArrays, detections: EventArrays, thresholds: Array) -> t
         thresholds: T thresholds, ascending.
 
     Returns:
-        Index of the threshold and of the detection of every true positive, by both ascending.
+        Index of the threshold, of the detection and of the event of every true positive, by the
+        first two ascending.
     """
     xp = array_namespace(thresholds)
     row, event, tiou = _overlapping_pairs(events, detections, thresholds[0])
     pair = xp.arange(row.shape[0] + 1, dtype=xp.int64, device=device(row))
-    first = xp.nonzero(_positions_in_runs(row) == 0)[0]
+    first = xp.nonzero(positions_in_runs(row) == 0)[0]
     num_rows, num_slots = first.shape[0], len(events) * thresholds.shape[0]
 
     # One proposer a detection and threshold, all thresholds apart: `threshold * R + detection`, R
@@ -242,7 +304,7 @@ def _match(events: EventArrays, detections: EventArrays, thresholds: Array) -> t
         slot = active // num_rows * len(events) + event[cursor[active]]
         order = xp.argsort(slot, stable=True)  # proposers of a slot stay in the order of scores
         slot, proposer = slot[order], active[order]
-        best = _positions_in_runs(slot) == 0
+        best = positions_in_runs(slot) == 0
         slot, challenger = slot[best], proposer[best]
         incumbent = holder[slot]
         holder[slot] = xp.minimum(challenger, incumbent)
@@ -250,10 +312,12 @@ def _match(events: EventArrays, detections: EventArrays, thresholds: Array) -> t
         rejected = rejected[rejected < nobody]
         cursor[rejected] += 1
         active = xp.sort(rejected[cursor[rejected] < stop[rejected]])
-    winner = xp.sort(holder[holder < nobody])
+    slot = xp.nonzero(holder < nobody)[0]
+    slot = slot[xp.argsort(holder[slot])]
+    winner = holder[slot]
     if not winner.shape[0]:
-        return winner, winner
-    return winner // num_rows, row[first[winner % num_rows]]
+        return winner, winner, winner
+    return winner // num_rows, row[first[winner % num_rows]], slot % len(events)
 
 
 def _overlapping_pairs(
@@ -277,7 +341,7 @@ def _overlapping_pairs(
     repeats = group_sizes[group]
     first = (xp.cumulative_sum(group_sizes) - group_sizes)[group]
     row, first = xp.repeat(row, repeats), xp.repeat(first, repeats)
-    event = order[first + _positions_in_runs(row)]
+    event = order[first + positions_in_runs(row)]
 
     event_segments = xp.astype(events.segments, xp.float64)[event]
     tiou = temporal_iou(event_segments, xp.astype(detections.segments, xp.float64)[row])
@@ -295,7 +359,7 @@ def _search(sorted_keys: Array, keys: Array) -> Array:
     return xp.where(sorted_keys[position] == keys, position, -xp.ones_like(position))
 
 
-def _positions_in_runs(keys: Array) -> Array:
+def positions_in_runs(keys: Array) -> Array:
     """Return the position of each element in its run of equal keys, (N,); keys ascend."""
     xp = array_namespace(keys)
     position = xp.arange(keys.shape[0], dtype=xp.int64, device=device(keys))
@@ -315,7 +379,7 @@ def _suffix_scan(values: Array, keys: Array, combine: Callable[[Array, Array], A
     """
     xp = array_namespace(values)
     reach = 1
-    longest = int(xp.max(_positions_in_runs(keys))) if keys.shape[0] else 0
+    longest = int(xp.max(positions_in_runs(keys))) if keys.shape[0] else 0
     while reach <= longest:
         joined = combine(values[:-reach], values[reach:])
         joined = xp.where(keys[:-reach] == keys[reach:], joined, values[:-reach])

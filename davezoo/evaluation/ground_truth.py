@@ -68,10 +68,10 @@ def select_ground_truth(
     left_out = blocked_ids | excluded_ids
     video_ids = [video for video in annotations.videos.index if video not in left_out]
     events = annotations.events[~annotations.events["video"].isin(left_out)]
-    near_duplicate = _near_duplicates(events, protocol.near_duplicate_tolerance)
-    distinct = events[~near_duplicate]
-    short = _too_short(distinct, protocol.min_event_duration)
-    kept = distinct[~short]
+    near_duplicate, short = uncounted_events(
+        events, protocol.near_duplicate_tolerance, protocol.min_event_duration
+    )
+    kept = events[~near_duplicate & ~short]
     if kept.empty:
         raise GroundTruthError(
             f"Expected the annotations to have at least one event to score with protocol "
@@ -96,6 +96,23 @@ def select_ground_truth(
         num_near_duplicates=int(near_duplicate.sum()),
         num_short_events=int(short.sum()),
     )
+
+
+def uncounted_events(
+    events: pd.DataFrame, near_duplicate_tolerance: float | None, min_duration: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mark the events that a protocol does not count.
+
+    Args:
+        events: events of annotations.
+        near_duplicate_tolerance: seconds; see `Protocol`.
+        min_duration: seconds; see `Protocol.min_event_duration`.
+
+    Returns:
+        The near duplicates and those of the other events that are too short, both (N,).
+    """
+    near_duplicate = _near_duplicates(events, near_duplicate_tolerance)
+    return near_duplicate, ~near_duplicate & _too_short(events, min_duration)
 
 
 def _too_short(events: pd.DataFrame, min_duration: float | None) -> np.ndarray:

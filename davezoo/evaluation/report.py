@@ -11,32 +11,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from davezoo import __version__
 from davezoo.annotations import read_blocked
 from davezoo.errors import InputError
-from davezoo.evaluation.average_precision import temporal_iou
 from davezoo.evaluation.evaluate import read_both, score
+from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import get_protocol
+from davezoo.evaluation.results import printable
+from davezoo.evaluation.viewer import ScoredDetections, find_media, viewer_data
 from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Collection, Sequence
 
     from davezoo.annotations import Annotations
     from davezoo.annotations.classes import Labels
     from davezoo.evaluation.predictions import PredictionTable
-    from davezoo.evaluation.results import ClassResult, EvaluationResult
+    from davezoo.evaluation.protocols import Protocol
+    from davezoo.evaluation.results import EvaluationResult
+    from davezoo.evaluation.viewer import MediaFiles
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("data.js", "classes.js", "lanes.js", "media.js", "list.js", "page.js")  # in this order
 _CURVE_WIDTH, _CURVE_HEIGHT = 360, 160  # units of the drawing area of the mAP curve
 
 
@@ -44,31 +48,61 @@ class ReportError(InputError):
     """A report cannot be made from what was given; the message says what to change."""
 
 
+@dataclass(frozen=True)
+class ReportFigure:
+    """A picture with its words, shown in the report between the classes and the videos.
+
+    Args:
+        title: its heading.
+        caption: what it shows and how to read it, also for those who cannot see it.
+        image: the file, SVG or PNG. It is shown as an image: scripts in an SVG do not run.
+        kind: which of the two.
+    """
+
+    title: str
+    caption: str
+    image: bytes
+    kind: Literal["svg+xml", "png"] = "svg+xml"
+
+    @property
+    def address(self) -> str:
+        """The image as the address of an `img` element."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
+
+
 def report(
-    predictions: Path,
+    predictions: list[Path] | Path,
     annotations: Path,
     protocol: str = "unav100",
     split: str | None = None,
     output: Path = Path("report.html"),
-    max_videos: int = 30,
+    names: list[str] | None = None,
+    media: Path | None = None,
+    max_videos: int | None = None,
     blocked: Path | None = None,
     classes: list[Path] | Path | None = None,
     video_info: list[Path] | Path | None = None,
     labels: Labels | None = None,
 ) -> None:
-    """Score a file of detections and write the HTML report: scores, classes, videos over time.
+    """Score detections and write the HTML report: scores, classes, videos over time.
 
-    The page is one file that needs no network. It draws annotated events and detections of some
-    videos, from good to bad, with a slider for the lowest score.
+    The page is one file that needs no network. It lists all videos, sorted by how well they were
+    detected, and draws the annotated events and detections of the one that is chosen, with a slider
+    for the lowest score. Several files of detections stand one below the other:
+    `--predictions ours.json base.json --names ours base`.
 
     Args:
-        predictions: detections in the ActivityNet layout, JSON, gzipped or not.
+        predictions: detections in the ActivityNet layout, JSON, gzipped or not; one file or several
+            of the same videos, the most interesting one first.
         annotations: annotation file of the data set, JSON or csv, gzipped or not.
         protocol: unav100, thumos14-211, thumos14-212 (most papers), thumos14-213,
             activitynet13-full, activitynet13-blocked, epic100-verb, epic100-noun or epic100-action.
         split: subset to score; by default the one of the protocol, or the only one of the file.
         output: the HTML file to write.
-        max_videos: how many videos are drawn over time.
+        names: what to call each file of detections; by default what tells their paths apart.
+        media: folder with the videos, each named after its id (ID.mp4, ID.webm, ID.wav, ...). They
+            play in step with the timeline and stay where they are; the page links to them.
+        max_videos: show at most so many videos, spread from the best to the worst; by default all.
         blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
         classes: file with the names of the classes in order; two for epic100-action, [verbs,
             nouns].
@@ -77,8 +111,11 @@ def report(
             scores.
     """
     rules = get_protocol(protocol)
-    chosen, table = read_both(
-        predictions,
+    paths = predictions if isinstance(predictions, list) else [predictions]
+    names = _name_files(paths, names)
+    found = None if media is None else find_media(media)
+    chosen, first = read_both(
+        paths[0],
         annotations,
         rules,
         split,
@@ -86,186 +123,130 @@ def report(
         video_info=video_info,
         labels=labels,
     )
-    result = score(chosen, table, rules, [] if blocked is None else read_blocked(blocked))
-    notes = [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
-    if table.version:
-        notes.insert(0, f"The detections file says of itself: {table.version}.")
-    write_report(
-        output, result, chosen, table, f"Detections of {predictions.name}", notes, max_videos
+    tables = [first, *(read_predictions(path, labels or rules.labels) for path in paths[1:])]
+    left_out = [] if blocked is None else read_blocked(blocked)
+    files = [
+        ScoredDetections(name, table, _score_one(path, chosen, table, rules, left_out))
+        for path, name, table in zip(paths, names, tables, strict=True)
+    ]
+    versions = dict.fromkeys(
+        (path.name, table.version) for path, table in zip(paths, tables, strict=True)
     )
-    sys.stdout.write(f"{result.format_table()}wrote {output}\n")
+    notes = [f"The detections file {name} says of itself: {v}." for name, v in versions if v]
+    notes += [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
+    title = f"Detections of {', '.join(names)}"
+    write_report(output, files, chosen, title, notes, max_videos, blocked=left_out, media=found)
+    for file in files:
+        heading = f"{printable(file.name)}\n" if files[1:] else ""
+        sys.stdout.write(heading + file.result.format_table())
+    sys.stdout.write(f"wrote {output}\n")
 
 
 def write_report(
     path: Path,
-    result: EvaluationResult,
+    files: Sequence[ScoredDetections],
     annotations: Annotations,
-    predictions: PredictionTable,
     title: str,
     notes: Sequence[str] = (),
-    max_videos: int = 30,
+    max_videos: int | None = None,
+    *,
+    figures: Sequence[ReportFigure] = (),
+    blocked: Collection[str] = (),
+    media: MediaFiles | None = None,
 ) -> None:
-    """Write the page of one test run.
-
-    The videos that are drawn are spread over the quality of their detections, the same ones for the
-    same input: see `video_quality` and `choose_videos`. The page says how they were chosen.
+    """Write the page of one test run, or of several beside each other; all at once.
 
     Args:
         path: the HTML file to write; its folder is made where it is absent.
-        result: the scores of `predictions`.
+        files: detections and their scores, at least one; the first one leads.
         annotations: the videos and events of the split that was scored.
-        predictions: the detections.
         title: heading of the page.
         notes: sentences that a reader must know, shown as plain text above everything else.
-        max_videos: how many videos are drawn over time.
+        max_videos: how many videos are shown at most, spread over the quality of the first file's
+            detections (see `choose_videos`); None for all.
+        figures: pictures to show between the classes and the videos.
+        blocked: ids of videos that were left out of the score; they are not listed.
+        media: the files of the videos; None where they are not at hand.
 
     Raises:
-        ReportError: if `max_videos` is negative.
+        ViewerError: if `max_videos` is negative.
     """
-    if max_videos < 0:
-        raise ReportError(
-            f"Expected `max_videos` to be 0 or more, got {max_videos}; give the number of videos "
-            "to draw."
-        )
-    videos, labels = _collect_videos(annotations, predictions)
-    quality = {v.video: video_quality(v.events, v.detections) for v in videos if len(v.events)}
-    by_id = {v.video: v for v in videos}
-    drawn = [by_id[video].to_json(quality[video]) for video in choose_videos(quality, max_videos)]
+    data = viewer_data(annotations, files, blocked, max_videos)
+    data["media"] = None
+    if media is not None:
+        place = path.absolute().parent
+        data["media"] = [media.url(video, place) for video in data["videos"]]
     page = _render(
         title=title,
         notes=notes,
-        result=result,
-        num_videos=len(videos),
-        num_without_events=len(videos) - len(quality),
-        data={"labels": labels, "videos": drawn},
+        files=files,
+        figures=figures,
+        data=data,
+        max_videos=max_videos,
+        media_folder=None if media is None else media.folder,
+        num_without_media=(data["media"] or []).count(None),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def video_quality(events: NDArray[np.float64], detections: NDArray[np.float64]) -> float:
-    """Measure how well the N best-scored detections of a video cover its N events.
-
-    Each event takes the largest temporal IoU that one of those detections reaches with it, 0 where
-    none has its class; the mean over the events is returned. As many detections as events count,
-    so that no score threshold is needed and false alarms with a high score cost.
-
-    Args:
-        events: start, end (seconds) and label of each event, (N, 3), N at least 1.
-        detections: start, end (seconds), label and score, (M, 4), highest score first.
-
-    Returns:
-        The mean temporal IoU, 0 to 1.
-
-    Example:
-        >>> events = np.array([[0.0, 4.0, 7], [5.0, 9.0, 7]])
-        >>> video_quality(events, np.array([[0.0, 4.0, 7, 0.9], [5.0, 7.0, 7, 0.8]]))
-        0.75
-    """
-    best = detections[: len(events)]
-    tiou = temporal_iou(events[:, None, :2], best[None, :, :2])
-    same_class = events[:, None, 2] == best[None, :, 2]
-    return float(np.where(same_class, tiou, 0.0).max(axis=1, initial=0.0).mean())
+def _name_files(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    """Return the given names of files, or the shortest ends of their paths that tell them apart."""
+    if not paths:
+        raise ReportError("Expected `predictions` to be one file or more, got none; give a file.")
+    if names is None:
+        parts = [(*path.parts[:-1], _without_suffix(path.name)) for path in paths]
+        ends = [
+            ["/".join(p[-count:]) for p in parts] for count in range(1, max(map(len, parts)) + 1)
+        ]
+        names = next((end for end in ends if len(set(end)) == len(end)), ends[-1])
+    if len(names) != len(paths) or len(set(names)) < len(names):
+        raise ReportError(
+            f"Expected as many different `names` as files of detections, {len(paths)}, got "
+            f"{list(names)}; name each file once."
+        )
+    return list(names)
 
 
-def choose_videos(quality: Mapping[str, float], max_videos: int) -> list[str]:
-    """Choose videos at equal steps along the list from the best to the worst quality.
-
-    Args:
-        quality: the quality of each video by id.
-        max_videos: how many to choose at most.
-
-    Returns:
-        Ids, best quality first, ties by id; the best and the worst are always among them (the best
-        alone where one is asked for).
-
-    Example:
-        >>> choose_videos({"a": 0.2, "b": 0.9, "c": 0.5, "d": 0.0, "e": 0.1}, 3)
-        ['b', 'a', 'd']
-    """
-    ranked = sorted(quality, key=lambda video: (-quality[video], video))
-    count = min(max_videos, len(ranked))
-    steps = np.linspace(0, max(len(ranked) - 1, 0), count).round().astype(int)
-    return [ranked[step] for step in steps]
+def _without_suffix(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".json")
 
 
-@dataclass(frozen=True)
-class _Video:
-    """One annotated video: events (N, 3) and detections (M, 4) as `video_quality` takes them."""
-
-    video: str
-    duration: float
-    events: NDArray[np.float64]
-    detections: NDArray[np.float64]
-
-    def to_json(self, quality: float) -> dict[str, Any]:
-        """Return what the script draws; rounded to what a screen can show."""
-        return {
-            "video": self.video,
-            "duration": None if np.isnan(self.duration) else round(self.duration, 3),
-            "quality": round(quality, 4),
-            "events": self.events.round(3).tolist(),
-            "detections": self.detections.round(4).tolist(),
-        }
+def _score_one(
+    path: Path,
+    annotations: Annotations,
+    table: PredictionTable,
+    rules: Protocol,
+    blocked: Collection[str],
+) -> EvaluationResult:
+    """Score a file, and refuse one that is about other videos."""
+    result = score(annotations, table, rules, blocked)
+    if table.video_ids and not result.num_scored_videos:
+        raise ReportError(
+            f"Expected {path} to hold detections in split {result.split!r}, got "
+            f"{len(table.video_ids)} videos, none of them in it; give `split` or another file."
+        )
+    return result
 
 
-def _collect_videos(
-    annotations: Annotations, predictions: PredictionTable
-) -> tuple[list[_Video], list[str]]:
-    """Bring events and detections together.
-
-    Returns:
-        One entry an annotated video, in table order, and the names that the labels index: the
-        classes of the annotations, then labels that only detections have.
-    """
-    names, label_of = _join_names(annotations.class_names, predictions.class_names)
-    order = np.lexsort((-predictions.scores, predictions.videos))
-    table = np.column_stack(
-        [predictions.segments, label_of[predictions.labels], predictions.scores]
-    )[order]
-    bounds = np.searchsorted(predictions.videos[order], np.arange(len(predictions.video_ids) + 1))
-    rows = {
-        video: table[bounds[index] : bounds[index + 1]]
-        for index, video in enumerate(predictions.video_ids)
-    }
-    events = {
-        video: group[["start", "end", "label"]].to_numpy(np.float64)
-        for video, group in annotations.events.groupby("video", sort=False)
-    }
-    durations = annotations.videos["duration"].to_numpy(np.float64).tolist()
-    videos = [
-        _Video(video, duration, events.get(video, np.empty((0, 3))), rows.get(video, table[:0]))
-        for video, duration in zip(annotations.videos.index, durations, strict=True)
-    ]
-    return videos, names
-
-
-def _join_names(
-    class_names: Sequence[str], predicted: Sequence[str | int]
-) -> tuple[list[str], NDArray[np.int64]]:
-    """Return all names and, for each predicted class (a name or an index), its place in them."""
-    place_of: dict[str | int, int] = {}
-    for index, name in enumerate(class_names):
-        place_of[name] = place_of[index] = index
-    names = list(class_names)
-    for label in predicted:
-        if label not in place_of:
-            place_of[label] = len(names)
-            names.append(label if isinstance(label, str) else f"(unknown class {label})")
-    return names, np.array([place_of[label] for label in predicted], dtype=np.int64)
-
-
-def _render(result: EvaluationResult, **content: Any) -> str:
+def _render(files: Sequence[ScoredDetections], **content: Any) -> str:
     """Fill the template; the page's own script is the only one that its policy admits."""
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = page_templates(_TEMPLATES).get_template("report.html")
+    results = [file.result for file in files]
     return template.render(
-        result=result,
-        thresholds=[f"{threshold:g}" for threshold in result.tiou_thresholds],
-        classes=_class_rows(result.classes),
-        counts=_counts(result),
-        curve=_curve(result.tiou_thresholds, result.map),
+        files=files,
+        thresholds=[f"{threshold:g}" for threshold in results[0].tiou_thresholds],
+        classes=_class_rows(results),
+        counts=[_counts(result) for result in results],
+        curve=_curve(results),
+        opening_threshold=int(np.abs(np.array(results[0].tiou_thresholds) - 0.5).argmin()),
         script=script,
         script_hash=f"sha256-{digest}",
         version=__version__,
@@ -273,18 +254,25 @@ def _render(result: EvaluationResult, **content: Any) -> str:
     )
 
 
-def _class_rows(classes: Sequence[ClassResult]) -> list[dict[str, Any]]:
-    """Return the rows of the class table, highest mean average precision first."""
+def _class_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
+    """Return the rows of the class table, highest mean average precision of the first file first.
+
+    All results score the same events, hence the same classes.
+    """
+    means = [
+        {entry.label: float(np.mean(entry.average_precision)) for entry in result.classes}
+        for result in results
+    ]
     rows = [
         {
             "label": entry.label,
             "num_events": entry.num_events,
+            "means": [mean[entry.label] for mean in means],
             "values": entry.average_precision,
-            "mean": sum(entry.average_precision) / len(entry.average_precision),
         }
-        for entry in classes
+        for entry in results[0].classes
     ]
-    return sorted(rows, key=lambda row: -row["mean"])
+    return sorted(rows, key=lambda row: -row["means"][0])
 
 
 def _counts(result: EvaluationResult) -> list[tuple[str, int]]:
@@ -307,19 +295,21 @@ def _counts(result: EvaluationResult) -> list[tuple[str, int]]:
     return scored + [(words, count) for words, count in left_out if count]
 
 
-def _curve(thresholds: Sequence[float], values: Sequence[float]) -> dict[str, Any]:
-    """Return the mAP curve in drawing units: one point a threshold, a line, and the ticks of mAP.
+def _curve(results: Sequence[EvaluationResult]) -> dict[str, Any]:
+    """Return the mAP curves in drawing units: one point a threshold, lines, and the ticks of mAP.
 
     The vertical axis ends at the next multiple of 20 per cent above the highest value.
     """
-    top = max(0.2, float(np.ceil(max(values) * 5 - 1e-9)) / 5)
-    x = (np.array(thresholds) - thresholds[0]) / max(thresholds[-1] - thresholds[0], 1e-9)
-    y = 1 - np.array(values) / top
-    points = np.column_stack([x * _CURVE_WIDTH, y * _CURVE_HEIGHT]).round(1).tolist()
+    thresholds = np.array(results[0].tiou_thresholds)
+    values = np.array([result.map for result in results])
+    top = max(0.2, float(np.ceil(values.max() * 5 - 1e-9)) / 5)
+    x = (thresholds - thresholds[0]) / max(thresholds[-1] - thresholds[0], 1e-9) * _CURVE_WIDTH
+    y = (1 - values / top) * _CURVE_HEIGHT
+    curves = np.stack(np.broadcast_arrays(x, y), axis=-1).round(1).tolist()
     return {
         "width": _CURVE_WIDTH,
         "height": _CURVE_HEIGHT,
-        "points": points,
-        "line": " ".join(f"{x},{y}" for x, y in points),
+        "curves": curves,
+        "lines": [" ".join(f"{x},{y}" for x, y in points) for points in curves],
         "ticks": [((1 - part) * _CURVE_HEIGHT, part * top) for part in (0.0, 0.5, 1.0)],
     }

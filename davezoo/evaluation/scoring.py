@@ -73,28 +73,34 @@ def score(
     """
     rules = get_protocol(protocol)
     ground_truth = select_ground_truth(annotations, rules, blocked)
-    excluded = frozenset(rules.excluded_videos)
-    detections, counts = _select_detections(
-        predictions, ground_truth, frozenset(blocked) - excluded, excluded
-    )
+    detections, counts = select_detections(predictions, ground_truth, rules, blocked)
     values = average_precision(ground_truth.events, detections, rules.tiou_thresholds)
     return assemble_result(rules, ground_truth, counts, values, blocked)
 
 
-def _select_detections(
+def select_detections(
     predictions: PredictionTable,
     ground_truth: GroundTruth,
-    blocked: frozenset[str],
-    excluded: frozenset[str],
+    rules: Protocol,
+    blocked: Collection[str] = (),
 ) -> tuple[EventArrays, SelectionCounts]:
     """Translate videos and classes of the detections to those of the annotations.
 
-    Videos outside the split get indices from `len(ground_truth.video_ids)` on.
+    Args:
+        predictions: the detections.
+        ground_truth: the scored events.
+        rules: the protocol, which may leave out videos.
+        blocked: ids of videos to leave out.
+
+    Returns:
+        The detections that count, videos outside the split with indices from
+        `len(ground_truth.video_ids)` on, and what became of all.
     """
+    excluded = frozenset(rules.excluded_videos)
     # Blocked ids outside the split are dropped like those inside, as the ActivityNet kit does.
     is_blocked, is_excluded = (
         np.array([video in ids for video in predictions.video_ids], dtype=bool)[predictions.videos]
-        for ids in (blocked, excluded)
+        for ids in (frozenset(blocked) - excluded, excluded)
     )
     index_of = {video: index for index, video in enumerate(ground_truth.video_ids)}
     for video in predictions.video_ids:

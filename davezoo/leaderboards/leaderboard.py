@@ -17,7 +17,7 @@ from davezoo.leaderboards.wandb_runs import find_wandb_runs
 
 
 def leaderboard(
-    runs: Sequence[Path] = (),
+    runs: list[Path] = [],  # noqa: B006 - never changed
     dataset: str | None = None,
     format: Format = "md",
     output: Path | None = None,

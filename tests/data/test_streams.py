@@ -107,7 +107,7 @@ def test_ends_too_far_apart(tmp_path, audio_steps, ok):
     """Eight visual steps of 0.96 s to either side of 94.72 s."""
     grid = FeatureGrid(25, 24, 40)  # 98 steps end at 94.72 s
     arrays = np.ones((98, 1)), np.ones((audio_steps, 1))
-    audio_grid = FeatureGrid(25, 24, 0.0)  # n steps end at (n - 1) * 0.96 s
+    audio_grid = FeatureGrid(25, 24, 1e-9)  # n steps end at (n - 1) * 0.96 s
     if ok:
         aligned(tmp_path, *arrays, grid=grid, audio_grid=audio_grid)
         return

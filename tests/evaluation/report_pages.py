@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ import pandas as pd
 
 from davezoo.annotations import Annotations
 from davezoo.evaluation.predictions import PredictionTable
+from davezoo.evaluation.protocols import get_protocol
 from davezoo.evaluation.report import write_report
 from davezoo.evaluation.results import ClassResult, EvaluationResult
+from davezoo.evaluation.viewer import ScoredDetections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +52,7 @@ def make_result(annotations: Annotations, missing: Sequence[str] = ()) -> Evalua
     """Made-up scores; class 1 is better than class 0, the others are worse."""
     values = [[0.2, 0.1, 0.0], [0.9, 0.8, 0.7], [0.1, 0.0, 0.0], [0.0, 0.0, 0.0]]
     return EvaluationResult(
-        protocol={"name": "unav100", "version": "1", "tiou_thresholds": [0.1, 0.1 * 3, 0.9]},
+        protocol=get_protocol("unav100").to_dict() | {"tiou_thresholds": [0.1, 0.1 * 3, 0.9]},
         split="test",
         avg_map=0.43214,
         map=[0.61237, 0.4, 0.2],
@@ -85,6 +88,17 @@ def make_table(results: Mapping[str, Sequence[tuple[float, float, str | int, flo
     )
 
 
+def make_files(
+    annotations: Annotations, *tables: PredictionTable, missing: Sequence[str] = ()
+) -> list[ScoredDetections]:
+    """Files with made-up scores, named `ours`, `base` and so on."""
+    names = ["ours", "base", "third"]
+    result = make_result(annotations, missing)
+    return [
+        ScoredDetections(name, table, result) for name, table in zip(names, tables, strict=False)
+    ]
+
+
 def write(path: Path, names: list[str], title: str = "Run", **more: Any) -> str:
     """Write a report whose last video has no detections; return the page."""
     annotations = make_annotations(names)
@@ -96,14 +110,27 @@ def write(path: Path, names: list[str], title: str = "Run", **more: Any) -> str:
         ]
         for index, video in enumerate(annotations.videos.index[:-1])
     }
-    result = make_result(annotations, [annotations.videos.index[-1]])
-    write_report(path, result, annotations, make_table(predictions), title, **more)
+    files = make_files(annotations, make_table(predictions), missing=[annotations.videos.index[-1]])
+    write_report(path, files, annotations, title, **more)
     return path.read_text(encoding="utf-8")
 
 
 def write_table(path: Path, annotations: Annotations, results: Any) -> Page:
-    write_report(path, make_result(annotations), annotations, make_table(results), "Run")
+    write_report(path, make_files(annotations, make_table(results)), annotations, "Run")
     return Page(path.read_text(encoding="utf-8"))
+
+
+def unpack(packed: Mapping[str, str]) -> list[list[list[float]]]:
+    """Return start, end, label and perhaps score of the rows of each video."""
+    names = [name for name in ("starts", "ends", "labels", "scores") if name in packed]
+    columns = [
+        np.frombuffer(base64.b64decode(packed[name]), "<i4" if name == "labels" else "<f4")
+        for name in names
+    ]
+    rows = [[round(float(value), 4) for value in row] for row in zip(*columns, strict=True)]
+    counts = np.frombuffer(base64.b64decode(packed["counts"]), "<i4")
+    ends = np.cumsum(counts).tolist()
+    return [rows[end - count : end] for count, end in zip(counts.tolist(), ends, strict=True)]
 
 
 class Page(HTMLParser):
@@ -133,6 +160,22 @@ class Page(HTMLParser):
     def data(self) -> dict[str, Any]:
         block = next(block for block in self.blocks if block.startswith('{"labels"'))
         return dict(json.loads(block))
+
+    @property
+    def videos(self) -> dict[str, dict[str, Any]]:
+        """What the page holds of each video: as `data`, the packed rows as lists."""
+        data = self.data
+        events = unpack(data["events"])
+        detections = [unpack(file) for file in data["files"]]
+        return {
+            video: {
+                "duration": data["durations"][index],
+                "quality": [file["quality"][index] for file in data["files"]],
+                "events": events[index],
+                "detections": [rows[index] for rows in detections],
+            }
+            for index, video in enumerate(data["videos"])
+        }
 
     @property
     def words(self) -> str:

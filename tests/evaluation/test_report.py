@@ -7,31 +7,24 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from davezoo.annotations import Annotations, write_annotations
+from davezoo.annotations import write_annotations
 from davezoo.evaluation.predictions import write_predictions
-from davezoo.evaluation.report import (
-    ReportError,
-    choose_videos,
-    report,
-    video_quality,
-    write_report,
-)
+from davezoo.evaluation.report import ReportError, ReportFigure, report, write_report
+from davezoo.evaluation.viewer import ScoredDetections, find_media
 from tests.evaluation.report_pages import (
     HOSTILE,
     Page,
     make_annotations,
+    make_files,
     make_result,
     make_table,
     write,
-    write_table,
 )
 
 if TYPE_CHECKING:
@@ -102,116 +95,17 @@ def test_hostile_ids_stay_text(tmp_path: Path) -> None:
     result = replace(
         make_result(annotations, [HOSTILE[2]]), unknown_labels={HOSTILE[1]: 1}, split=HOSTILE[0]
     )
-    write_report(tmp_path / "r.html", result, annotations, make_table({}), "Run")
+    files = [ScoredDetections(HOSTILE[1], make_table({}), result)]
+    write_report(tmp_path / "r.html", files, annotations, "Run")
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 2
     assert "img" not in page.tags
-    assert page.data["videos"][0]["video"] == HOSTILE[2]
+    assert page.data["videos"] == [HOSTILE[2]]
     assert all(text in page.words for text in HOSTILE[:3])
 
 
 def test_lone_surrogates_do_not_stop_the_report(tmp_path: Path) -> None:
     assert "dog" in write(tmp_path / "r.html", ["dog\ud800"])
-
-
-def test_page_data_hold_events_and_detections(tmp_path: Path) -> None:
-    data = Page(write(tmp_path / "r.html", ["dog", "cat"])).data
-    by_id = {video["video"]: video for video in data["videos"]}
-    assert by_id["video 1"] == {
-        "video": "video 1",
-        "duration": 10.0,
-        "quality": 1.0,
-        "events": [[2.0, 6.0, 1.0]],
-        "detections": [[2.0, 6.0, 1.0, 0.9], [1.0, 8.0, 0.0, 0.5], [0.0, 1.0, 1.0, 0.1]],
-    }
-    assert by_id["video 3"]["detections"] == []
-
-
-def test_labels_that_only_detections_have_are_shown(tmp_path: Path) -> None:
-    rows = [(0.0, 1.0, "unheard of", 0.8), (0.0, 1.0, 0, 0.7), (0.0, 1.0, 9, 0.6)]
-    page = write_table(tmp_path / "r.html", make_annotations(["dog"]), {"video 0": rows})
-    assert page.data["labels"] == ["dog", "unheard of", "(unknown class 9)"]
-    drawn = next(video for video in page.data["videos"] if video["video"] == "video 0")
-    assert [row[2] for row in drawn["detections"]] == [1.0, 0.0, 2.0]  # 0 is the index of "dog"
-
-
-def test_videos_without_events_are_counted_and_not_drawn(tmp_path: Path) -> None:
-    annotations = make_annotations(["dog"])
-    annotations = Annotations(annotations.videos, annotations.events.iloc[:1], ["dog"])
-    page = write_table(
-        tmp_path / "r.html", annotations, {"not annotated": [(0.0, 1.0, "dog", 1.0)]}
-    )
-    assert [video["video"] for video in page.data["videos"]] == ["video 0"]
-    assert "3 videos without annotated events were not considered" in page.words
-
-
-def test_unknown_durations_are_null(tmp_path: Path) -> None:
-    annotations = make_annotations(["dog"], num_videos=1)
-    annotations.videos["duration"] = np.nan
-    assert write_table(tmp_path / "r.html", annotations, {}).data["videos"][0]["duration"] is None
-
-
-def test_negative_number_of_videos_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="`max_videos` to be 0 or more, got -1"):
-        write(tmp_path / "r.html", ["dog"], max_videos=-1)
-
-
-@pytest.mark.parametrize("max_videos", [0, 1, 3, 9])
-def test_number_of_videos(tmp_path: Path, max_videos: int) -> None:
-    page = Page(write(tmp_path / "r.html", ["dog"], max_videos=max_videos))
-    count = min(max_videos, 4)
-    assert len(page.data["videos"]) == count
-    assert f"{count} of 4 videos, chosen" in page.words
-
-
-def slow_quality(events: list[tuple[float, ...]], detections: list[tuple[float, ...]]) -> float:
-    """Compute the quality by its definition, one pair at a time."""
-    total = 0.0
-    for start, end, label in events:
-        best = 0.0
-        for d_start, d_end, d_label, _ in detections[: len(events)]:
-            overlap = max(0.0, min(end, d_end) - max(start, d_start))
-            union = (end - start) + (d_end - d_start) - overlap
-            if label == d_label and union > 0:
-                best = max(best, overlap / union)
-            elif label == d_label and start == d_start:  # two equal points
-                best = 1.0
-        total += best
-    return total / len(events)
-
-
-segments = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted)
-events_strategy = st.lists(
-    st.tuples(segments, st.integers(0, 2)).map(lambda e: (*e[0], e[1])), min_size=1, max_size=6
-)
-detections_strategy = st.lists(
-    st.tuples(segments, st.integers(0, 2), st.floats(0, 1)).map(lambda d: (*d[0], d[1], d[2])),
-    max_size=10,
-)
-
-
-@given(events=events_strategy, detections=detections_strategy)
-def test_quality_equals_its_definition(events: Any, detections: Any) -> None:
-    table = np.array(detections, dtype=float).reshape(-1, 4)
-    quality = video_quality(np.array(events, dtype=float), table)
-    assert quality == pytest.approx(slow_quality(events, detections), abs=1e-12)
-
-
-@given(
-    quality=st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=40),
-    max_videos=st.integers(0, 50),
-)
-def test_chosen_videos_are_distinct_ordered_and_reach_both_ends(
-    quality: dict[str, float], max_videos: int
-) -> None:
-    chosen = choose_videos(quality, max_videos)
-    assert len(chosen) == len(set(chosen)) == min(max_videos, len(quality))
-    values = [quality[video] for video in chosen]
-    assert values == sorted(values, reverse=True)
-    assert chosen == choose_videos(dict(reversed(quality.items())), max_videos)
-    if len(chosen) > 1:
-        assert values[0] == max(quality.values())
-        assert values[-1] == min(quality.values())
 
 
 def test_tool_scores_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,10 +117,110 @@ def test_tool_scores_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "average mAP 50.00 %" in page.words  # of two events a class, one is found
     assert "says of itself: trial <1>." in page.words
-    assert [video["quality"] for video in page.data["videos"]] == [1.0, 0.0]
+    assert [video["quality"] for video in page.videos.values()] == [[1.0], [0.0]]
     printed = capsys.readouterr().out
     assert "50.00" in printed
     assert f"wrote {tmp_path / 'r.html'}" in printed
+
+
+def write_files(folder: Path, *stems: str) -> list[Path]:
+    """Write annotations of 4 videos and, as each file, the detections of one more of them."""
+    annotations = make_annotations(["dog", "cat"])
+    write_annotations(annotations, folder / "a.json")
+    paths = []
+    for count, stem in enumerate(stems, start=1):
+        names = ["dog", "cat"] * 2
+        rows = {f"video {v}": [(2.0, 6.0, names[v], 0.9)] for v in range(count)}
+        paths.append(folder / f"{stem}.json")
+        write_predictions(paths[-1], make_table(rows))
+    return paths
+
+
+def test_several_files_stand_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, base = write_files(tmp_path, "ours", "x/base")
+    report([ours, base], tmp_path / "a.json", output=tmp_path / "r.html")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "average mAP, ours 25.00 % average mAP, base 50.00 %" in page.words
+    assert "base: 2 of 4 videos have no detections" in page.words
+    assert "dog 2 50.00 50.00" in page.words
+    assert "cat 2 0.00 50.00" in page.words
+    assert [file["name"] for file in page.data["files"]] == ["ours", "base"]
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line in ("ours", "base")] == ["ours", "base"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    files = write_files(tmp_path, "seed_0/detections", "seed_1/detections")
+    report(files, tmp_path / "a.json", output=tmp_path / "r.html")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    names = [file["name"] for file in page.data["files"]]
+    assert names == ["seed_0/detections", "seed_1/detections"]
+
+
+@pytest.mark.parametrize("names", [["one"], ["same", "same"]])
+def test_names_must_fit_the_files(tmp_path: Path, names: list[str]) -> None:
+    files = write_files(tmp_path, "ours", "base")
+    with pytest.raises(ReportError, match=r"different `names` as files of detections, 2, got"):
+        report(files, tmp_path / "a.json", names=names, output=tmp_path / "r.html")
+
+
+def test_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="one file or more, got none"):
+        report([], tmp_path / "a.json", output=tmp_path / "r.html")
+
+
+def test_detections_of_another_split_are_refused(tmp_path: Path) -> None:
+    (ours,) = write_files(tmp_path, "ours")
+    write_predictions(tmp_path / "other.json", make_table({"elsewhere": [(0.0, 1.0, "dog", 1.0)]}))
+    with pytest.raises(ReportError, match=r"other\.json .* split 'test', got 1 videos, none of"):
+        report([ours, tmp_path / "other.json"], tmp_path / "a.json", output=tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_absent_media_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    page = write(tmp_path / "r.html", ["dog"], media=find_media(tmp_path / "media"))
+    assert "No video of this page has a media file in" in Page(page).words
+    (tmp_path / "media" / "video 2.mp4").touch()
+    page = write(tmp_path / "r.html", ["dog"], media=find_media(tmp_path / "media"))
+    assert "3 of 4 videos have no media file in" in Page(page).words
+    assert Page(page).data["media"] == [None, None, "media/video%202.mp4", None]
+
+
+def test_figures_are_shown_as_images(tmp_path: Path) -> None:
+    figure = ReportFigure("Errors", "By <kind>.", b"<svg onload='alert(1)'/>")
+    page = Page(write(tmp_path / "r.html", ["dog"], figures=[figure]))
+    assert "Diagnosis Errors By <kind>." in page.words
+    assert ("alt", "Errors") in page.attributes
+    sources = [value for name, value in page.attributes if name == "src"]
+    assert sources == ["data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9J2FsZXJ0KDEpJy8+"]
+
+
+def test_blocked_videos_are_said_not_to_be_listed(tmp_path: Path) -> None:
+    annotations = make_annotations(["dog"])
+    (file,) = make_files(annotations, make_table({}))
+    files = [replace(file, result=replace(file.result, num_blocked_videos=1))]
+    write_report(tmp_path / "r.html", files, annotations, "Run", blocked=["video 1"])
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Blocked and excluded videos are not listed." in page.words
+    assert page.data["videos"] == ["video 0", "video 2", "video 3"]
+
+
+def test_an_interrupted_report_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = write(tmp_path / "r.html", ["dog"])
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "r.html", ["cat"])
+    assert (tmp_path / "r.html").read_text(encoding="utf-8") == old
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
 
 
 def test_page_agrees_with_evaluator_on_official_detections(tmp_path: Path, shared: Path) -> None:

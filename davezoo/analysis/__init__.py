@@ -1,0 +1,1 @@
+"""What the papers show of features and networks: coherence, similarity, gates, windows."""
