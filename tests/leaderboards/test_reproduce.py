@@ -146,6 +146,7 @@ def test_tiny_table_is_trained_in_earnest(tmp_path, capsys):
         "num_test": 2,
         "max_duration": 15,
         "max_epochs": 1,
+        "check_val_every_n_epoch": 1,
         "width": 16,
     }.items():
         fragment = re.sub(rf"(^ +{name}:).*", rf"\1 {value}", fragment, flags=re.MULTILINE)
