@@ -295,7 +295,8 @@ class DaveCLI(LightningCLI):
         """Return the merged configuration of the training; None where it is not known."""
         if self.subcommand == "fit":
             text = self._parser("fit").dump(self._config, skip_none=False)
-            return yaml.safe_load(text)  # type: ignore[no-any-return]
+            settings: dict[str, Any] = yaml.safe_load(text)
+            return settings
         return None if self._ckpt_path is None else read_training(Path(self._ckpt_path))
 
     def _output(self) -> Path:

@@ -44,9 +44,13 @@ ALLOWED = {
     },  # the type `Events` alone
     "diagnosis": {"annotations", "evaluation", "pages"},
     "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
-    "inspection": {"annotations", "pages"},
+    "inspection": {"annotations", "evaluation.results", "pages"},
     "inspection.collect": {"annotations", "data"},
-    "inspection.inspect": {"data", "nn.two_stream"},  # the usual regression ranges alone
+    "inspection.inspect": {
+        "data",
+        "evaluation.results",
+        "nn.two_stream",
+    },  # the usual regression ranges alone
     "schedules": set(),
     "dashboards": {"evaluation", "methods", "nn", "runs", "structures"},
     "callbacks": {"structures"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from davezoo.errors import InputError
+from davezoo.evaluation.results import printable
 from davezoo.inspection.collect import Inspection, collect
 from davezoo.inspection.page import write_page
 from davezoo.inspection.proposal import LENGTH_RULE, RANGES_RULE
@@ -20,7 +21,6 @@ from davezoo.inspection.tables import (
     level_table,
     oddity_table,
     overlap_table,
-    printable,
     split_table,
 )
 from davezoo.nn.two_stream import REGRESSION_RANGES

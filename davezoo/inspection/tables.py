@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from davezoo.evaluation.results import printable
 from davezoo.inspection.statistics import QUANTILES, quantiles
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ class Table:
             for row in rows
         ]
         return "".join(f"{line}\n" for line in [f"# {self.title}", *lines])
-
-
-def printable(text: str) -> str:
-    """Replace what would steer a terminal; ids and labels come from files."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def split_table(inspection: Inspection) -> Table:

@@ -18,7 +18,7 @@ from davezoo.leaderboards.boards import Table
 
 Format = Literal["md", "csv", "html", "latex"]
 FORMATS: tuple[str, ...] = get_args(Format)
-_NOTHING = "–"  # noqa: RUF001 - a dash, where there is no value
+_NOTHING = "\N{EN DASH}"  # where there is no value
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

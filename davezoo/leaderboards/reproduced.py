@@ -108,7 +108,7 @@ def _difference(values: Sequence[float | None], figure: float | None) -> str:
 def _number(value: float | None) -> str:
     """Return a published figure with as many decimals as it has, at least one."""
     if value is None:
-        return "–"  # noqa: RUF001 - a dash
+        return "\N{EN DASH}"
     return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
 
 

@@ -16,7 +16,6 @@ from davezoo.inspection.tables import (
     level_table,
     oddity_table,
     overlap_table,
-    printable,
     split_table,
 )
 from tests.inspection.sets import USUAL, inspect_events, open_data
@@ -30,7 +29,6 @@ def test_format_aligns_numbers_to_the_right() -> None:
 
 
 def test_what_would_steer_a_terminal_is_replaced() -> None:
-    assert printable("a\x1b[2Jb\n") == "a\ufffd[2Jb\ufffd"
     assert "\x1b" not in Table("t", ["x"], [["\x1b[0m"]]).format()
 
 
