@@ -125,6 +125,10 @@ def write_simulation(
     drawn = not origins
     source = draw_annotations(simulation, layout.splits) if drawn else _read(layout, origins)
     if max_videos is not None:
+        if max_videos < 1:
+            raise InputError(
+                f"Expected `max_videos` to be at least 1, got {max_videos}; leave it out for all."
+            )
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
     subsets = _used_splits(layout, source, drawn) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
