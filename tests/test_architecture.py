@@ -29,7 +29,8 @@ ROOMS = (
 ALLOWED = {
     "errors": set(),
     "structures": set(),
-    "json_files": set(),
+    "whole_files": set(),
+    "json_files": {"whole_files"},
     "annotations": {"json_files"},
     "leaderboards": {"annotations", "evaluation", "json_files", "recipes"},
     "ops": {"structures"},
@@ -43,8 +44,16 @@ ALLOWED = {
         "structures",
     },  # the type `Events` alone
     "diagnosis": {"annotations", "evaluation", "pages"},
-    "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
-    "inspection": {"annotations", "evaluation.results", "pages"},
+    "data": {
+        "annotations",
+        "json_files",
+        "structures",
+        "ops.padding",
+        "ops.resampling",
+        "recipes",
+        "whole_files",
+    },
+    "inspection": {"annotations", "evaluation.results", "pages", "whole_files"},
     "inspection.collect": {"annotations", "data"},
     "inspection.inspect": {
         "data",
@@ -70,7 +79,7 @@ ALLOWED = {
     "recipes": set(),
     "options": {"recipes"},
     "runs": {"annotations", "evaluation"},
-    "checkpoints": {"methods", "task"},
+    "checkpoints": {"methods", "task", "whole_files"},
     "provenance": {"data", "evaluation", "nn", "options", "structures", "task"},
     "published": {"nn"},
     "convert": {"annotations", "checkpoints", "methods", "published"},
@@ -107,6 +116,7 @@ PLAIN_PYTORCH = ("structures", "ops", "nn")
 # What scores, reports and helps must not wait for PyTorch.
 WITHOUT_TORCH = (
     "errors",
+    "whole_files",
     "json_files",
     "annotations",
     "recipes",

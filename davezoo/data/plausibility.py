@@ -9,7 +9,7 @@ files (durations that are too short, audio tracks that end early) raise no alarm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,8 +207,3 @@ def _constant_factor(ratios: FloatArray, most_spread: float) -> float | None:
 
 def _count(values: FloatArray) -> int:
     return int(np.isfinite(values).sum())
-
-
-def as_floats(values: Iterable[Any]) -> FloatArray:
-    """Return numbers as an array in which None is NaN."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
