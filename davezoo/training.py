@@ -27,7 +27,13 @@ from davezoo.data import EventDataModule
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
-from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.options import (
+    FROM_DATA,
+    name_data_files,
+    refuse_absent_recipes,
+    refuse_settings_of_data,
+    value_of,
+)
 from davezoo.provenance import describe_run, read_training
 from davezoo.recipes import find_recipe, with_data_settings
 from davezoo.runs import (
@@ -49,6 +55,7 @@ _HARMLESS_WARNINGS = (
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler skips
     "Precision .* is not supported by the model summary",  # only its estimate of the size is off
     "Experiment logs directory .* exists and is not empty",  # the log was moved aside before
+    "This DataLoader will create .* worker processes",  # more than cores: they take turns
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
 
@@ -358,6 +365,7 @@ def _run(words: list[str]) -> None:
     """Run a command, with the settings of its checkpoint if that stands in for a recipe."""
     path = _own_checkpoint(words)
     if path is None:
+        refuse_absent_recipes(words)
         DaveCLI(words)
         return
     content = read_own_checkpoint(path)
