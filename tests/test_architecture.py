@@ -69,7 +69,9 @@ ALLOWED = {
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
     "options": {"recipes"},
-    "runs": {"annotations", "evaluation"},
+    # These two bring scores and their diagnosis together on one page.
+    "reports": {"annotations", "diagnosis", "evaluation"},
+    "runs": {"annotations", "diagnosis", "evaluation"},
     "checkpoints": {"methods", "task"},
     "provenance": {"data", "evaluation", "nn", "options", "structures", "task"},
     "published": {"nn"},
@@ -111,6 +113,7 @@ WITHOUT_TORCH = (
     "annotations",
     "recipes",
     "pages",
+    "reports",
     "runs",
     "cli",
     "evaluation",

@@ -88,9 +88,8 @@ class Diagnosis:
     def format_table(self) -> str:
         """Return the main findings as text, shares and scores in percent."""
         errors = self.errors
-        gains = sorted(errors.gains.items(), key=lambda entry: -entry[1])
         lines = [f"average mAP {100 * errors.avg_map:.2f}; gained by taking away false positives"]
-        lines += [f"  {name:<18}{100 * gain:+6.2f}" for name, gain in gains]
+        lines += [f"  {name:<18}{100 * gain:+6.2f}" for name, gain in errors.ranked_gains]
         lines += [
             f"correctly localized events by duration in s, %: by any detection at tIoU above 0.5, "
             f"by a strong one at {self.tiou:g}",

@@ -15,8 +15,9 @@ import pytest
 
 from davezoo.annotations import write_annotations
 from davezoo.evaluation.predictions import write_predictions
-from davezoo.evaluation.report import ReportError, ReportFigure, report, write_report
+from davezoo.evaluation.report import ReportFigure, write_report
 from davezoo.evaluation.viewer import ScoredDetections, find_media
+from davezoo.reports import ReportError, report
 from tests.evaluation.report_pages import (
     HOSTILE,
     Page,
