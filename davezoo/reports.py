@@ -13,7 +13,7 @@ from davezoo.annotations import read_blocked
 from davezoo.diagnosis.diagnose import diagnose_detections
 from davezoo.diagnosis.figures import draw_figures
 from davezoo.errors import InputError
-from davezoo.evaluation.evaluate import read_both, score
+from davezoo.evaluation.evaluate import read_both, refuse_other_videos, score
 from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import get_protocol
 from davezoo.evaluation.report import write_report
@@ -21,13 +21,11 @@ from davezoo.evaluation.results import printable
 from davezoo.evaluation.viewer import ScoredDetections, find_media
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from davezoo.annotations import Annotations
     from davezoo.annotations.classes import Labels
     from davezoo.evaluation.predictions import PredictionTable
-    from davezoo.evaluation.protocols import Protocol
-    from davezoo.evaluation.results import EvaluationResult
 
 
 class ReportError(InputError):
@@ -84,9 +82,11 @@ def report(
     tables = [first, *(read_predictions(path, labels or rules.labels) for path in paths[1:])]
     left_out = [] if blocked is None else read_blocked(blocked)
     files = [
-        ScoredDetections(name, table, _score_one(path, chosen, table, rules, left_out))
-        for path, name, table in zip(paths, names, tables, strict=True)
+        ScoredDetections(name, table, score(chosen, table, rules, left_out))
+        for name, table in zip(names, tables, strict=True)
     ]
+    for path, file in zip(paths, files, strict=True):
+        refuse_other_videos(path, file.predictions, file.result)
     write_report(
         output,
         files,
@@ -135,20 +135,3 @@ def _name_files(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]
 
 def _without_suffix(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".json")
-
-
-def _score_one(
-    path: Path,
-    annotations: Annotations,
-    table: PredictionTable,
-    rules: Protocol,
-    blocked: Collection[str],
-) -> EvaluationResult:
-    """Score a file, and refuse one that is about other videos."""
-    result = score(annotations, table, rules, blocked)
-    if table.video_ids and not result.num_scored_videos:
-        raise ReportError(
-            f"Expected {path} to hold detections in split {result.split!r}, got "
-            f"{len(table.video_ids)} videos, none of them in it; give `split` or another file."
-        )
-    return result

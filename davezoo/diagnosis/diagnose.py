@@ -28,7 +28,7 @@ from davezoo.diagnosis.modalities import ModalityCounts, compare_modalities
 from davezoo.diagnosis.overlaps import find_overlaps
 from davezoo.diagnosis.page import write_page
 from davezoo.errors import InputError
-from davezoo.evaluation.evaluate import read_both
+from davezoo.evaluation.evaluate import read_both, refuse_other_videos
 from davezoo.evaluation.ground_truth import select_ground_truth
 from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import Protocol, get_protocol
@@ -171,6 +171,10 @@ def diagnose(
         visual=visual,
         tiou=tiou,
     )
+    refuse_other_videos(predictions, table, diagnosis.result)
+    if audio_predictions and audio and visual_predictions and visual:
+        refuse_other_videos(audio_predictions, audio, diagnosis.alone["audio"])
+        refuse_other_videos(visual_predictions, visual, diagnosis.alone["visual"])
     notes = [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
     write_page(output, diagnosis, f"Diagnosis of {predictions.name}", notes)
     sys.stdout.write(f"{diagnosis.format_table()}wrote {output}\n")

@@ -6,7 +6,6 @@ value, and a content security policy lets no script run at all.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from davezoo.diagnosis.figures import (
 )
 from davezoo.diagnosis.modalities import FOUND_BY
 from davezoo.pages import page_templates
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,10 +64,5 @@ def write_page(path: Path, diagnosis: Diagnosis, title: str, notes: Sequence[str
         found_by=FOUND_BY,
         version=__version__,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")  # names may hold lone surrogates
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +21,7 @@ import numpy as np
 from davezoo import __version__
 from davezoo.evaluation.viewer import viewer_data
 from davezoo.pages import page_templates
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -101,13 +101,8 @@ def write_report(
         media_folder=None if media is None else media.folder,
         num_without_media=(data["media"] or []).count(None),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _render(files: Sequence[ScoredDetections], **content: Any) -> str:
