@@ -19,7 +19,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        IsADirectoryError: if there is a folder of this name.
     """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Expected the name of a file to write, got {path}, which is a folder; add a file name."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -36,14 +36,14 @@ ALLOWED = {
     "ops": {"structures"},
     "nn": {"structures", "ops"},
     "pages": set(),
-    "evaluation": {"annotations", "json_files", "pages"},
+    "evaluation": {"annotations", "json_files", "pages", "whole_files"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {
         "annotations",
         "json_files",
         "structures",
     },  # the type `Events` alone
-    "diagnosis": {"annotations", "evaluation", "pages"},
+    "diagnosis": {"annotations", "evaluation", "pages", "whole_files"},
     "data": {
         "annotations",
         "json_files",
@@ -78,7 +78,9 @@ ALLOWED = {
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
     "options": {"recipes"},
-    "runs": {"annotations", "evaluation"},
+    # These two bring scores and their diagnosis together on one page.
+    "reports": {"annotations", "diagnosis", "evaluation"},
+    "runs": {"annotations", "diagnosis", "evaluation"},
     "checkpoints": {"methods", "task", "whole_files"},
     "provenance": {"data", "evaluation", "nn", "options", "structures", "task"},
     "published": {"nn"},
@@ -121,6 +123,7 @@ WITHOUT_TORCH = (
     "annotations",
     "recipes",
     "pages",
+    "reports",
     "runs",
     "cli",
     "evaluation",

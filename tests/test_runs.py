@@ -81,6 +81,9 @@ def test_files_of_a_test_lie_side_by_side(tmp_path: Path, name: str, prefix: str
     assert [path.name for path in files] == names
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     assert RunResult.read(files[3]) == run
+    page = files[2].read_text(encoding="utf-8")
+    assert "Correctly localized events by duration" in page
+    assert page.count("data:image/svg+xml;base64,") == 5  # of one class none is taken for another
 
 
 def test_result_of_an_earlier_test_does_not_outlive_its_files(

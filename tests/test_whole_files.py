@@ -27,3 +27,9 @@ def test_an_error_leaves_the_old_file_alone(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    for folder in (tmp_path, Path()):
+        with pytest.raises(IsADirectoryError, match="add a file name"), whole_file(folder):
+            pass
