@@ -13,7 +13,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that PyTorch itself uses
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from davezoo.structures import Predictions

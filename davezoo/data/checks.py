@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from davezoo.annotations import Annotations
 from davezoo.data.dataset import EventDataset
 from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality
+from davezoo.data.packing import PackedFolder
 from davezoo.data.plausibility import (
     describe_one_length,
     explain_audio,
@@ -28,11 +29,11 @@ _LISTED = 10  # how many videos a message lists
 
 
 class MissingFeaturesError(FeatureError, FileNotFoundError):
-    """Videos lack usable files; the message counts them, lists the first and names the remedy."""
+    """Videos lack usable files, or the whole folder is absent; the message names the remedy."""
 
 
 class GridError(FeatureError):
-    """Features and annotations contradict the time grid, in all videos alike."""
+    """The time grid is contradicted: by all videos alike, or by what was noted when packing."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,28 @@ class CheckedSplit:
     def _steps_of(self, modality: Modality) -> FloatArray:
         """Feature vectors of each video of `heads`; NaN where there are none."""
         return self.heads[f"{modality}_steps"].replace(0, np.nan).to_numpy(np.float64)
+
+
+def check_packed_grid(store: FeatureStore, layout: FeatureLayout) -> None:
+    """Refuse to read packed features on another grid than was noted when they were packed.
+
+    Args:
+        store: where the features lie; loose files have no notes.
+        layout: what they are read as.
+
+    Raises:
+        GridError: naming both grids.
+    """
+    if not isinstance(store, PackedFolder):
+        return
+    notes = {"grid": store.grid, "audio_grid": store.audio_grid}
+    for name, noted in notes.items():
+        if noted not in (None, getattr(layout, name)):
+            raise GridError(
+                f"Expected `{name}` to be {noted}, as it was noted when `{store.folder}` was "
+                f"packed, got {getattr(layout, name)}; correct `{name}`, or pack the features "
+                "again if the note is wrong."
+            )
 
 
 def look_at_split(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from davezoo.data.checks import CheckedSplit, look_at_split
+from davezoo.data.checks import CheckedSplit, check_packed_grid, look_at_split
 from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality, open_store
 from davezoo.data.manifest import Manifest, SplitManifest
 from davezoo.data.packing import is_packed, verify
@@ -201,6 +201,7 @@ def _find_features(data: EventDataModule, findings: list[str]) -> FeatureStore |
         for pattern in [*data.layout.visual_files, *data.layout.audio_files]
     }
     if any(name.rpartition(".")[2] in endings for name in store.names()):
+        _try(lambda: check_packed_grid(store, data.layout), findings)
         return store
     findings.append(
         f"There are no feature files in {folder}: the steps below are those that features on "

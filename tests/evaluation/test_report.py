@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from davezoo.annotations import write_annotations
-from davezoo.evaluation.predictions import write_predictions
-from davezoo.evaluation.report import ReportError, ReportFigure, report, write_report
+from davezoo.evaluation.predictions import PredictionError, write_predictions
+from davezoo.evaluation.report import ReportFigure, write_report
 from davezoo.evaluation.viewer import ScoredDetections, find_media
+from davezoo.reports import ReportError, report
 from tests.evaluation.report_pages import (
     HOSTILE,
     Page,
@@ -174,7 +175,9 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
 def test_detections_of_another_split_are_refused(tmp_path: Path) -> None:
     (ours,) = write_files(tmp_path, "ours")
     write_predictions(tmp_path / "other.json", make_table({"elsewhere": [(0.0, 1.0, "dog", 1.0)]}))
-    with pytest.raises(ReportError, match=r"other\.json .* split 'test', got 1 videos, none of"):
+    with pytest.raises(
+        PredictionError, match=r"other\.json .* split 'test', got 1 videos, none of"
+    ):
         report([ours, tmp_path / "other.json"], tmp_path / "a.json", output=tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
