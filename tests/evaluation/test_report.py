@@ -152,12 +152,23 @@ def test_several_files_stand_beside_each_other(
     assert [line for line in printed.splitlines() if line in ("ours", "base")] == ["ours", "base"]
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    files = write_files(tmp_path, "seed_0/detections", "seed_1/detections")
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        (["a/seed_0/detections", "a/seed_1/detections"], ["seed_0", "seed_1"]),
+        (["a/seed_0/detections", "b/seed_0/detections"], ["a", "b"]),
+        (["a/x/d", "b/x/d", "a/y/d"], ["a/x", "b/x", "a/y"]),
+        (["d", "x/d"], None),
+    ],
+)
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, stems: list[str], expected: list[str] | None
+) -> None:
+    files = write_files(tmp_path, *stems)
     report(files, tmp_path / "a.json", output=tmp_path / "r.html")
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     names = [file["name"] for file in page.data["files"]]
-    assert names == ["seed_0/detections", "seed_1/detections"]
+    assert names == (expected or [tmp_path.name, "x"])
 
 
 @pytest.mark.parametrize("names", [["one"], ["same", "same"]])

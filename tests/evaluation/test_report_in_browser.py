@@ -370,13 +370,14 @@ def test_everything_is_reached_by_the_keyboard_and_has_a_name(tmp_path: Path) ->
         answer.push(nodes.filter((node) => node.tabIndex < 0).length,
             nodes.filter((node) => !(node.ariaLabel || node.labels?.[0]?.textContent.trim() ||
                 node.textContent.trim() || node.getAttribute("aria-labelledby"))).length,
-            nodes.map((node) => node.id).filter(Boolean).join(" "));
+            nodes.map((node) => node.id).filter(Boolean).join(" "),
+            findAll("output[id], [role=status]").map((node) => node.id).join(" "));  // not the time
         for (const node of nodes) {
             node.focus();
             if (document.activeElement !== node) answer.push(node.outerHTML);
         }"""
     said = ask_in_browser(write_pair(tmp_path / "r.html"), tmp_path, script)
-    assert said == [0, 0, "threshold find sort list lanes"]
+    assert said == [0, 0, "threshold find sort list lanes", "jumped listed tooltip"]
 
 
 def test_page_of_a_whole_test_split_is_drawn_within_three_seconds(tmp_path: Path) -> None:
@@ -410,7 +411,7 @@ def test_narrow_screens_leave_room_for_ids_beside_three_files(tmp_path: Path) ->
     script = """answer.push(find(".option bdi").clientWidth,
         document.documentElement.scrollWidth - document.documentElement.clientWidth);"""
     id_width, overflow = ask_in_browser(page, tmp_path, script, width=500)
-    assert id_width >= 200
+    assert id_width >= 150
     assert overflow == 0
 
 
