@@ -203,6 +203,21 @@ def test_absent_media_files_are_counted(tmp_path: Path) -> None:
     assert Page(page).data["media"] == [None, None, "media/video%202.mp4", None]
 
 
+def test_six_files_have_lines_and_bars_of_their_own(tmp_path: Path) -> None:
+    annotations = make_annotations(["dog"])
+    (file,) = make_files(annotations, make_table({}))
+    files = [replace(file, name=f"file {index}") for index in range(6)]
+    write_report(tmp_path / "r.html", files, annotations, "Run")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for index in range(6):
+        assert page.count(f'<g class="file-{index}">') == 1
+        assert page.count(f'"bar file-{index}"') == 1
+    styles = re.findall(r"\.file-\d \{ (--color[^}]*)\}", page)
+    assert len(set(styles)) == 6
+    colors = re.findall(r"--file-\d: (#\w+)", page)
+    assert len(set(colors)) == len(colors) == 12  # in light and in dark
+
+
 def test_figures_are_shown_as_images(tmp_path: Path) -> None:
     figure = ReportFigure("Errors", "By <kind>.", b"<svg onload='alert(1)'/>")
     page = Page(write(tmp_path / "r.html", ["dog"], figures=[figure]))
