@@ -31,7 +31,7 @@ _STACK_WIDTH = 38.0
 _BIN_WIDTH = 16.0
 _BAR_HEIGHT = 13.0
 _LINE_HEIGHT = 19.0
-_LETTER_WIDTH = 6.7  # more than the mean of a letter of 12 units
+_LETTER_WIDTH = 7.5  # more than the mean of a letter of 12 units in wide fonts
 _NICE = (1, 2, 4, 6, 8, 10)
 
 

@@ -16,6 +16,7 @@ from davezoo.diagnosis.charts import (
 )
 from davezoo.diagnosis.error_types import OUTCOMES
 from davezoo.evaluation.report import ReportFigure
+from davezoo.evaluation.results import printable
 
 if TYPE_CHECKING:
     from davezoo.diagnosis.boundaries import BoundaryErrors
@@ -210,10 +211,13 @@ def _say_boundaries(errors: BoundaryErrors, tiou: str) -> str:
 
 def _say_confusions(confusions: list[Confusion], tiou: str) -> str:
     first = confusions[0]
+    event_label, detected_label = (
+        printable(shorten(label)) for label in (first.event_label, first.detected_label)
+    )
     shown = min(len(confusions), _MOST_CONFUSIONS)
     return (
         f"Strong detections that meet an event of another class with tIoU {tiou}, events of the "
         f"first class detected as the second: the {shown} most frequent of {len(confusions):,} "
-        f"pairs. Most often ({first.num_detections:,}) \u201c{first.event_label}\u201d is detected "
-        f"as \u201c{first.detected_label}\u201d."
+        f"pairs. Most often ({first.num_detections:,}) \u201c{event_label}\u201d is detected "
+        f"as \u201c{detected_label}\u201d."
     )

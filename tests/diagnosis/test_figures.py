@@ -96,6 +96,7 @@ def test_hostile_labels_stay_text(hostile):
     for title, figure in found.items():
         names = [name for name, _ in read_svg(figure.image)]
         assert names == [name for name, _ in read_svg(plain[title].image)]
+        assert figure.caption.isprintable()  # nothing turns the rest of the words around
 
 
 def test_many_classes_do_not_make_large_pictures():
