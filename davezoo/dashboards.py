@@ -7,6 +7,7 @@ tables are written to the folder of the run and handed to the loggers that show 
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,11 @@ def class_table(tious: Sequence[float], classes: Sequence[Any]) -> pd.DataFrame:
     table.insert(1, "events", [entry.num_events for entry in classes])
     table.insert(2, "AP", values.mean(axis=1))
     return table.sort_values("AP", kind="stable", ignore_index=True)
+
+
+def wandb_error() -> Any:
+    """Return the base of W&B's errors, or nothing to catch where W&B is not in use."""
+    return sys.modules["wandb"].Error if "wandb" in sys.modules else ()
 
 
 def _is_logged(trainer: Any, num_steps: int) -> bool:

@@ -256,6 +256,17 @@ def test_settings_out_of_range(wrong: dict[str, int]) -> None:
         Dashboard(**wrong)
 
 
+def test_without_an_account_one_message_names_the_way_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**settings: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    with pytest.raises(SystemExit, match=r"got: No API key configured\.; .*WANDB_MODE=offline"):
+        fit("unav.yaml", root, tmp_path / "run", "--trainer.max_epochs=1")
+
+
 class Board(TensorBoardLogger):
     """TensorBoard's logger without TensorBoard, which need not be installed."""
 
