@@ -22,8 +22,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
 from davezoo.checkpoints import load, read_own_checkpoint
-from davezoo.dashboards import Dashboard
+from davezoo.dashboards import Dashboard, wandb_error
 from davezoo.data import EventDataModule
+from davezoo.errors import InputError
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
@@ -359,6 +360,11 @@ def run_training_command(words: list[str]) -> None:
         _run(words)
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # as shells report it; Lightning's exception says 0
+    except wandb_error() as error:
+        raise InputError(
+            f"Expected W&B to take the run, got: {error}; without an account or network set "
+            "WANDB_MODE=offline."
+        ) from error
 
 
 def _run(words: list[str]) -> None:
