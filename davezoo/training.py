@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
-from davezoo.checkpoints import load, read_own_checkpoint
+from davezoo.checkpoints import data_of, load, read_own_checkpoint
 from davezoo.dashboards import Dashboard, wandb_error
 from davezoo.data import EventDataModule
 from davezoo.errors import InputError
@@ -376,10 +376,9 @@ def _run(words: list[str]) -> None:
         return
     content = read_own_checkpoint(path)
     origin = content["davezoo"]
-    data: dict[str, Any] = content.get("datamodule_hyper_parameters") or {}
     recipe = {
         "model": {"class_path": f"davezoo.{origin['method']}", "init_args": origin["settings"]},
-        "data": data | {"simulation": None},  # a mistyped `root` must not bring data of its own
+        "data": data_of(content),
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.yaml"
