@@ -30,6 +30,7 @@ from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
 from davezoo.options import (
     FROM_DATA,
+    add_run_arguments,
     name_data_files,
     refuse_absent_recipes,
     refuse_settings_of_data,
@@ -322,29 +323,6 @@ class DaveCLI(LightningCLI):
             self.model.detected_class_names,
             version=f"davezoo {type(self.model).__name__}",
         )
-
-
-def add_run_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options that a recipe may hold beside model, data and trainer."""
-    parser.add_argument(
-        "--output",
-        type=Path | None,
-        default=None,
-        help="File to write the detections to; result and report of a test go beside it. "
-        "By default all lie in the run folder.",
-    )
-    parser.add_argument(
-        "--test_after_fit",
-        type=bool,
-        default=False,
-        help="In `fit`: test the best checkpoint when training has ended.",
-    )
-    parser.add_argument(
-        "--pictures",
-        type=int,
-        default=0,
-        help="In `predict`: also draw the first so many videos over time, as PNG.",
-    )
 
 
 def run_training_command(words: list[str]) -> None:
