@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from davezoo.annotations import Annotations
     from davezoo.annotations.classes import Labels
-    from davezoo.evaluation.predictions import PredictionTable
 
 
 class ReportError(InputError):
@@ -92,7 +91,7 @@ def report(
         files,
         chosen,
         f"Detections of {', '.join(names)}",
-        _collect_notes(paths, tables, chosen),
+        _collect_notes(files, chosen),
         max_videos,
         figures=draw_figures(diagnose_detections(chosen, first, rules, left_out)),
         blocked=left_out,
@@ -104,23 +103,24 @@ def report(
     sys.stdout.write(f"wrote {output}\n")
 
 
-def _collect_notes(
-    paths: Sequence[Path], tables: Sequence[PredictionTable], annotations: Annotations
-) -> list[str]:
+def _collect_notes(files: Sequence[ScoredDetections], annotations: Annotations) -> list[str]:
     """Return what the files of detections say of themselves, and what was odd about the events."""
-    versions = dict.fromkeys(
-        (path.name, table.version) for path, table in zip(paths, tables, strict=True)
-    )
+    versions = [(file.name, file.predictions.version) for file in files]
     notes = [f"The detections file {name} says of itself: {v}." for name, v in versions if v]
     return notes + [f"{count} {oddity}." for oddity, count in annotations.repairs.items() if count]
 
 
 def _name_files(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:
-    """Return the given names of files, or the shortest ends of their paths that tell them apart."""
+    """Return the given names of files, or the shortest parts of their paths that tell them apart.
+
+    `a/seed_0/detections.json` and `b/seed_0/detections.json` are called `a` and `b`.
+    """
     if not paths:
         raise ReportError("Expected `predictions` to be one file or more, got none; give a file.")
     if names is None:
         parts = [(*path.parts[:-1], _without_suffix(path.name)) for path in paths]
+        while len(set(parts)) > 1 and len({p[-1] for p in parts}) == 1 and min(map(len, parts)) > 1:
+            parts = [p[:-1] for p in parts]
         ends = [
             ["/".join(p[-count:]) for p in parts] for count in range(1, max(map(len, parts)) + 1)
         ]

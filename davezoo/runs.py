@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 
@@ -153,7 +152,7 @@ def draw_timelines(
             {"segment": [start, end], "label": names[label]}
             for start, end, label in zip(own["start"], own["end"], own["label"], strict=True)
         ]
-        path = folder / f"{quote(video, safe=' ')}.png"  # an id is no path
+        path = folder / f"{video}.png"  # ids are plain file names: their readers refuse others
         best = max((d["score"] for d in detections), default=0.0)
         timeline(detections, durations[video], annotated, min(0.3, best / 2), video, path)
         yield path

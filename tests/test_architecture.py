@@ -110,7 +110,7 @@ ALLOWED = {
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
-    "cli": {"training", "complexity", "data", "recipes"},
+    "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},
     "__main__": {"cli"},
 }
 # The package itself only hands names on; its version may be read from anywhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,18 @@ def test_the_page_holds_the_diagnosis_of_the_first_file(files: list[Path], tmp_p
     assert "Most often (1) \u201ccat\u201d is detected as \u201cdog\u201d." in page.words
     sources = [value for name, value in page.attributes if name == "src"]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+
+
+def test_what_files_of_one_name_say_of_themselves_can_be_told_apart(tmp_path: Path) -> None:
+    write_annotations(make_annotations(["dog"]), tmp_path / "a.json")
+    table = make_table({"video 0": [(2.0, 6.0, "dog", 0.9)]})
+    paths = [tmp_path / run / "detections.json" for run in ("ours", "base")]
+    for path in paths:
+        write_predictions(path, replace(table, version=f"<{path.parent.name}>"))
+    report(paths, tmp_path / "a.json", output=tmp_path / "r.html")
+    words = Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
+    assert "The detections file ours says of itself: <ours>." in words
+    assert "The detections file base says of itself: <base>." in words
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

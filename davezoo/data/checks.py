@@ -92,9 +92,9 @@ class CheckedSplit:
     def remarks(self) -> list[str]:
         """What looks odd in the whole split, though it can be used."""
         lengths = self._annotated_durations
-        if self._counts_own_frames:
+        if self.layout.counts_own_frames:
             lengths = lengths * self._fps
-        one_length = describe_one_length(self._steps_of(self._leading), lengths)
+        one_length = describe_one_length(self._steps_of(self.layout.leading), lengths)
         return [f"In {self.name} {one_length}"] if one_length else []
 
     def check(self, present: set[str], skip_unreadable: bool) -> None:
@@ -148,9 +148,9 @@ class CheckedSplit:
 
     def _explain_grid(self) -> str:
         """Say which hop, frame rate or unit would fit, if all videos contradict the grid alike."""
-        layout, leading = self.layout, self._leading
+        layout, leading = self.layout, self.layout.leading
         grid = layout.grid_of(leading, layout.grid.fps)
-        own_fps = self._fps if self._counts_own_frames else None
+        own_fps = self._fps if layout.counts_own_frames else None
         events = self.annotations.events
         last_ends = events.groupby("video")["end"].max().reindex(self.heads.index).to_numpy(float)
         texts = [
@@ -167,22 +167,12 @@ class CheckedSplit:
     def _loadable(self) -> pd.DataFrame:
         return self.heads[self.heads["fault"] == ""]
 
-    @property
-    def _leading(self) -> Modality:
-        """The modality whose steps are those of the video."""
-        return "visual" if self.layout.patterns("visual") else "audio"
-
-    @property
-    def _counts_own_frames(self) -> bool:
-        """Whether the steps count frames of each video's own rate."""
-        return self.layout.own_fps and (self._leading == "visual" or self.layout.audio_grid is None)
-
     @cached_property
     def _seconds(self) -> FloatArray:
         """Second at which the features of each video of `heads` end; NaN where unknown."""
-        grid = self.layout.grid_of(self._leading, self.layout.grid.fps)
-        fps = self._fps if self._counts_own_frames else grid.fps
-        return ((self._steps_of(self._leading) - 1) * grid.stride + grid.window) / fps
+        grid = self.layout.grid_of(self.layout.leading, self.layout.grid.fps)
+        fps = self._fps if self.layout.counts_own_frames else grid.fps
+        return ((self._steps_of(self.layout.leading) - 1) * grid.stride + grid.window) / fps
 
     @property
     def _fps(self) -> FloatArray:
