@@ -89,14 +89,16 @@ def reproduce(
 
     Every row is trained with each seed by `davezoo fit` in a process of its own, whose output lies
     in `log.txt` of its run folder. Called again, the command skips finished runs and goes on with
-    interrupted ones. A row that fails is named and the others go on. Rows that several tables
-    share are trained once. Rows of systems that davezoo does not have stand there as published.
+    interrupted ones. A row that fails is named and the others go on. Rows with the same options,
+    of one table or of several, are trained once. Rows of systems that davezoo does not have stand
+    there as published.
 
     Args:
         table: name of a published table, for example loco/II.
         seeds: number of trainings of each row, with the seeds 0, 1, ...
         config: recipe fragment with settings of one's own, as `data.root`; goes after the row's.
-        folder: where the runs are kept, one folder a row.
+        folder: where the runs are kept, in a folder for each recipe with its options and seed; of
+            all tables with the same `config`.
         list: print the names of all tables and stop.
     """
     if list:
