@@ -69,6 +69,11 @@ class RowRun:
         """What the run prints."""
         return self.folder / "log.txt"
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where an interrupted run goes on."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
     def result(self) -> RunResult | None:
         """Return what a finished run has left; None before."""
         path = self.folder / "run.json"
@@ -193,7 +198,8 @@ def run_missing(runs: Sequence[RowRun]) -> Sequence[str]:
     """
     for run in runs:
         plan = run.folder / "plan.txt"
-        if plan.is_file() and plan.read_text(encoding="utf-8") != run.plan:
+        begun = run.checkpoint.is_file() or run.result() is not None
+        if begun and plan.is_file() and plan.read_text(encoding="utf-8") != run.plan:
             raise InputError(
                 f"Expected {run.folder} to hold a run of these settings, got another plan in "
                 f"{plan}; choose another --folder, or remove that one."
@@ -219,12 +225,13 @@ def train(run: RowRun) -> str | None:
     Returns:
         What went wrong; None where there is a result.
     """
-    write_text(run.folder / "plan.txt", run.plan)
+    run.folder.mkdir(parents=True, exist_ok=True)
     with run.log.open("a", encoding="utf-8") as log:
         if not _lock(log):
             return "another process still trains it"
+        write_text(run.folder / "plan.txt", run.plan)
         words = run.words
-        if (run.folder / "checkpoints" / "last.ckpt").is_file():
+        if run.checkpoint.is_file():
             words.append("--ckpt_path=last")
         command = [sys.executable, "-m", "davezoo", *words]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
