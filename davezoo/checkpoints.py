@@ -13,6 +13,7 @@ import torch
 import davezoo.methods
 from davezoo.errors import InputError
 from davezoo.task import EventLocalizer
+from davezoo.whole_files import whole_file
 
 
 class CheckpointError(InputError):
@@ -88,6 +89,14 @@ def read_own_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def data_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of `EventDataModule` that a checkpoint of davezoo remembers.
+
+    Nothing is simulated: a mistyped `root` must not bring data of its own.
+    """
+    return {**(checkpoint.get("datamodule_hyper_parameters") or {}), "simulation": None}
+
+
 def _method(name: Any) -> type[EventLocalizer] | None:
     """Return the method of that name in this version of davezoo, if there is one."""
     kind = getattr(davezoo.methods, name, None) if name in davezoo.methods.__all__ else None
@@ -158,5 +167,5 @@ def write_checkpoint(path: Path, model: EventLocalizer, data_settings: dict[str,
         "datamodule_hyper_parameters": data_settings,
     }
     model.on_save_checkpoint(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path)
+    with whole_file(path) as part:
+        torch.save(content, part)

@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from davezoo.errors import InputError
 from davezoo.recipes import find_recipe
@@ -22,7 +23,7 @@ TRAINING_COMMANDS = {
 # Module and function, a line of help, and the parameters that come without their names.
 TOOLS: dict[str, tuple[str, ...]] = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
-    "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "report": ("davezoo.reports:report", "make the HTML report of a detections file"),
     "leaderboard": (
         "davezoo.leaderboards.leaderboard:leaderboard",
         "set the test results of runs in a table beside published ones",
@@ -152,12 +153,28 @@ def _run_tool(name: str, args: list[str]) -> None:
         return
     from davezoo.data import EventDataModule
 
-    # The data set as the training commands take it: a file, and single settings that overrule it.
+    # The data set as the training commands take it: that of a checkpoint, or a file, and single
+    # settings that overrule it.
     parser.add_class_arguments(EventDataModule, "data")
+    of_checkpoint = _data_of_checkpoint(args) if "ckpt_path" in parameters else {}
+    parser.set_defaults({f"data.{name}": value for name, value in of_checkpoint.items()})
     settings = parser.instantiate_classes(parser.parse_args(_with_packaged_data(args)))
-    if not any(word.partition("=")[0].partition(".")[0] == "--data" for word in args):
+    named = any(word.partition("=")[0].partition(".")[0] == "--data" for word in args)
+    if not named and not of_checkpoint:
         settings.data = None
     tool(**settings)
+
+
+def _data_of_checkpoint(words: list[str]) -> dict[str, Any]:
+    """Return the settings of the data set that a checkpoint was trained on; {} without one."""
+    from davezoo.options import value_of
+
+    path = value_of(words, "--ckpt_path")
+    if path is None:
+        return {}
+    from davezoo.checkpoints import data_of, read_own_checkpoint
+
+    return data_of(read_own_checkpoint(path))
 
 
 def _with_values(words: list[str], switches: list[str]) -> list[str]:

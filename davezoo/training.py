@@ -21,14 +21,20 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
-from davezoo.checkpoints import load, read_own_checkpoint
+from davezoo.checkpoints import data_of, load, read_own_checkpoint
 from davezoo.dashboards import Dashboard, wandb_error
 from davezoo.data import EventDataModule
 from davezoo.errors import InputError
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
-from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.options import (
+    FROM_DATA,
+    name_data_files,
+    refuse_absent_recipes,
+    refuse_settings_of_data,
+    value_of,
+)
 from davezoo.provenance import describe_run, read_training
 from davezoo.recipes import find_recipe, with_data_settings
 from davezoo.runs import (
@@ -50,6 +56,7 @@ _HARMLESS_WARNINGS = (
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler skips
     "Precision .* is not supported by the model summary",  # only its estimate of the size is off
     "Experiment logs directory .* exists and is not empty",  # the log was moved aside before
+    "This DataLoader will create .* worker processes",  # more than cores: they take turns
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
 
@@ -364,14 +371,14 @@ def _run(words: list[str]) -> None:
     """Run a command, with the settings of its checkpoint if that stands in for a recipe."""
     path = _own_checkpoint(words)
     if path is None:
+        refuse_absent_recipes(words)
         DaveCLI(words)
         return
     content = read_own_checkpoint(path)
     origin = content["davezoo"]
-    data: dict[str, Any] = content.get("datamodule_hyper_parameters") or {}
     recipe = {
         "model": {"class_path": f"davezoo.{origin['method']}", "init_args": origin["settings"]},
-        "data": data | {"simulation": None},  # a mistyped `root` must not bring data of its own
+        "data": data_of(content),
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.yaml"

@@ -29,22 +29,31 @@ ROOMS = (
 ALLOWED = {
     "errors": set(),
     "structures": set(),
-    "json_files": set(),
+    "whole_files": set(),
+    "json_files": {"whole_files"},
     "annotations": {"json_files"},
     "leaderboards": {"annotations", "evaluation", "json_files", "recipes"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
     "pages": set(),
-    "evaluation": {"annotations", "json_files", "pages"},
+    "evaluation": {"annotations", "json_files", "pages", "whole_files"},
     "evaluation.metric": {"annotations", "structures"},
     "evaluation.predictions": {
         "annotations",
         "json_files",
         "structures",
     },  # the type `Events` alone
-    "diagnosis": {"annotations", "evaluation", "pages"},
-    "data": {"annotations", "json_files", "structures", "ops.padding", "ops.resampling", "recipes"},
-    "inspection": {"annotations", "evaluation.results", "pages"},
+    "diagnosis": {"annotations", "evaluation", "pages", "whole_files"},
+    "data": {
+        "annotations",
+        "json_files",
+        "structures",
+        "ops.padding",
+        "ops.resampling",
+        "recipes",
+        "whole_files",
+    },
+    "inspection": {"annotations", "evaluation.results", "pages", "whole_files"},
     "inspection.collect": {"annotations", "data"},
     "inspection.inspect": {
         "data",
@@ -69,8 +78,10 @@ ALLOWED = {
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
     "options": {"recipes"},
-    "runs": {"annotations", "evaluation"},
-    "checkpoints": {"methods", "task"},
+    # These two bring scores and their diagnosis together on one page.
+    "reports": {"annotations", "diagnosis", "evaluation"},
+    "runs": {"annotations", "diagnosis", "evaluation"},
+    "checkpoints": {"methods", "task", "whole_files"},
     "provenance": {"data", "evaluation", "nn", "options", "structures", "task"},
     "published": {"nn"},
     "convert": {"annotations", "checkpoints", "methods", "published"},
@@ -99,7 +110,7 @@ ALLOWED = {
         "task",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
-    "cli": {"training", "complexity", "data", "recipes"},
+    "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},
     "__main__": {"cli"},
 }
 # The package itself only hands names on; its version may be read from anywhere.
@@ -107,10 +118,12 @@ PLAIN_PYTORCH = ("structures", "ops", "nn")
 # What scores, reports and helps must not wait for PyTorch.
 WITHOUT_TORCH = (
     "errors",
+    "whole_files",
     "json_files",
     "annotations",
     "recipes",
     "pages",
+    "reports",
     "runs",
     "cli",
     "evaluation",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import difflib
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from davezoo.analysis.pictures import draw_curve, draw_levels, draw_matrix
+from davezoo.analysis.pictures import draw_coherence, draw_levels, draw_matrix
 from davezoo.analysis.similarity import StepPairs, cross_similarity
 from davezoo.analysis.views import (
     AnalysisError,
-    Curves,
+    LevelCurves,
+    Streams,
     read_gates,
     read_streams,
-    read_window_sizes,
+    read_windows,
 )
 from davezoo.checkpoints import load
 from davezoo.evaluation.results import printable
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from davezoo.data.datamodule import EventDataModule
     from davezoo.structures import Batch
-    from davezoo.task import EventLocalizer
 
 Found = tuple[dict[str, Any], "Figure"]
 
@@ -48,14 +50,15 @@ def analyze(
     similarity: cosines of all audio with all visual steps of one video, and the mean over the split
     of their standard deviation in a video (LoCo, Fig. 3). Both from the features themselves, or,
     with a checkpoint, from what its network makes of each modality. gates: CCNet's consistency
-    gates over time (its Fig. 4). windows: where LoCo's attention looks.
+    gates over time (its Fig. 4). windows: sizes and shifts of LoCo's windows over time.
 
     Args:
         what: which of the four.
-        data: data set, as in `davezoo test`: a file, and settings such as `--data.root`.
+        data: data set: a file, and settings such as `--data.root`; by default that of the
+            checkpoint.
         ckpt_path: checkpoint of davezoo; gates and windows need one.
         stage: whose split is read.
-        video: id of the video that is drawn; by default the first of the split.
+        video: id of the video that is drawn (coherence draws none); by default the first one.
         output: folder for `WHAT.json` and `WHAT.png`.
 
     Raises:
@@ -65,118 +68,138 @@ def analyze(
     if data is None:
         raise AnalysisError(
             "Expected `--data` to name a data set, got none; give a data file, such as "
-            "data/unav100.yaml, and where it lies with `--data.root`."
+            "data/unav100.yaml, and where it lies with `--data.root`, or a checkpoint, which knows "
+            "its data, with `--ckpt_path`."
         )
+    read = _reader(what, ckpt_path)
+    output.mkdir(parents=True, exist_ok=True)  # what cannot be written shows before the long work
+    data.eval_batch_size = 1  # a video must not depend on the others of its batch
     data.setup(stage)
-    batches = _batches(data, stage)
-    if what in ("coherence", "similarity"):
-        model = None if ckpt_path is None else load(ckpt_path)
-        numbers, figure = _compare_streams(what, model, batches, video)
-    elif ckpt_path is None:
+    split = data.split_of(stage)
+    if video is not None:
+        _check_video(video, data.datasets[stage].video_ids, split)
+    counts = Counter(dict.fromkeys(("num_videos", "num_without_sound", "num_in_chunks"), 0))
+    loader = data.test_dataloader() if stage == "test" else data.val_dataloader()
+    readings = _readings(tqdm(loader, desc=f"videos to {stage}", disable=None), read, counts)
+    draw = {"coherence": _coherence, "similarity": _similarity}.get(what, _levels)
+    found = draw(readings, video)
+    if found is None:
         raise AnalysisError(
-            f"Expected `--ckpt_path` for {what}, got none; give the checkpoint to look into."
+            f"Expected {'videos' if video is None else repr(video)} of split {split!r} to have "
+            f"sound and to be read in one piece, got none ({counts['num_without_sound']} videos "
+            f"without sound, {counts['num_in_chunks']} too long); choose another with `--video`, "
+            "or another split with `--stage`."
         )
-    else:
-        numbers, figure = _follow_levels(what, load(ckpt_path), batches, video)
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(output / f"{what}.json", numbers)
-    figure.savefig(output / f"{what}.png")
-    shown = numbers | numbers.get("mean_over_videos", {})
-    shown = {name: value for name, value in shown.items() if not isinstance(value, (list, dict))}
-    sys.stdout.write("".join(f"{name}: {printable(str(value))}\n" for name, value in shown.items()))
+    numbers = {"split": split, "checkpoint": ckpt_path and str(ckpt_path), **counts, **found[0]}
+    part = output / f".{what}.part.png"
+    found[1].savefig(part)
+    part.replace(output / f"{what}.png")
+    write_json(output / f"{what}.json", numbers | {"notes": data.notes(stage)})
+    _print(numbers | numbers.get("mean_over_videos", {}), data.notes(stage))
     sys.stdout.write(f"wrote {output / what}.json and .png\n")
 
 
-def _compare_streams(
-    what: str, model: EventLocalizer | None, batches: Iterator[Batch], video: str | None
-) -> Found:
-    """Return the numbers and the picture of `coherence` or `similarity`."""
-    pairs, num_skipped = StepPairs.empty(), 0
-    drawn, matrix, hop = video, None, 1.0
-    for batch in batches:
-        streams = read_streams(model, batch)
-        if streams is None:
-            num_skipped += len(batch.video_ids)
-            continue
-        for row, name in enumerate(batch.video_ids):
-            audio, visual, mask = (stream[row] for stream in streams)
-            pairs.add(audio, visual, mask)
-            if matrix is None and drawn in (None, name) and mask.any():
-                drawn, hop = name, _seconds_per_step(batch, row)
-                matrix = cross_similarity(audio[mask], visual[mask]).double().numpy()
-    if matrix is None:
-        raise _no_video(video)
-    numbers: dict[str, Any] = {"num_videos": len(pairs.stds), "num_videos_skipped": num_skipped}
-    if what == "similarity":
-        numbers |= {"mean_of_std": float(np.mean(pairs.stds)), "video": drawn}
-        return numbers, draw_matrix(matrix, hop, printable(str(drawn)))
-    seconds = [hop * distance for distance in range(len(pairs.means))]
-    numbers |= {"seconds": seconds, "mean_cosine": pairs.means, "num_pairs": pairs.counts.tolist()}
-    return numbers, draw_curve(seconds, pairs.means, "distance, s", "mean cosine")
+def _reader(what: str, ckpt_path: Path | None) -> Callable[[Batch], Any]:
+    """Return what reads one video for an analysis."""
+    if what in ("coherence", "similarity"):
+        return partial(read_streams, None if ckpt_path is None else load(ckpt_path))
+    if ckpt_path is None:
+        raise AnalysisError(
+            f"Expected `--ckpt_path` for {what}, got none; give the checkpoint to look into."
+        )
+    return partial(read_gates if what == "gates" else read_windows, load(ckpt_path))
 
 
-def _follow_levels(
-    what: str, model: EventLocalizer, batches: Iterator[Batch], video: str | None
-) -> Found:
-    """Return the numbers and the picture of `gates` or `windows`."""
-    totals: dict[tuple[str, int], list[float]] = {}
-    level_seconds: list[float] = []
-    drawn, shown, num_skipped = video, None, 0
+def _check_video(video: str, known: list[str], split: str) -> None:
+    """Refuse a video that is not there, before all the others are read."""
+    if video not in known:
+        near = difflib.get_close_matches(video, known, n=3) or known[:3]
+        raise AnalysisError(
+            f"Expected `--video` to be one of the {len(known)} videos of split {split!r} that have "
+            f"features, got {video!r}; choose one, such as {', '.join(map(repr, near))}, or "
+            "another split with `--stage`."
+        )
+
+
+def _readings(
+    batches: Iterable[Batch], read: Callable[[Batch], Any], counts: Counter[str]
+) -> Iterator[tuple[Batch, Any]]:
+    """Yield each video with what was read of it, and count them and those left out."""
     for batch in batches:
-        curves = read_gates(model, batch) if what == "gates" else read_window_sizes(model, batch)
-        if curves is None:
-            num_skipped += len(batch.video_ids)
+        if batch.audio_mask is not None and not batch.audio_mask.any():
+            counts["num_without_sound"] += 1
             continue
-        for row, name in enumerate(batch.video_ids):
-            of_video = _without_padding(curves, batch, row)
-            for modality, levels in of_video.items():
-                for level, values in enumerate(levels):
-                    totals.setdefault((modality, level), []).append(float(values.mean()))
-            if shown is None and drawn in (None, name):
-                drawn, shown = name, of_video
-                padded = batch.mask.shape[1] * _seconds_per_step(batch, row)
-                level_seconds = [padded / level.shape[1] for level in next(iter(curves.values()))]
-    if shown is None:
-        raise _no_video(video)
-    means = {f"{modality}, level {n + 1}": float(np.mean(v)) for (modality, n), v in totals.items()}
+        reading = read(batch)
+        counts["num_in_chunks" if reading is None else "num_videos"] += 1
+        if reading is not None:
+            yield batch, reading
+
+
+def _coherence(readings: Iterator[tuple[Batch, Streams]], video: str | None) -> Found | None:
+    """Return the numbers and the picture of `coherence`, all videos together; None without any."""
+    del video
+    pairs = StepPairs()
+    for batch, streams in readings:
+        pairs.add(*streams, _seconds_per_step(batch))
+    if not pairs.stds:
+        return None
+    numbers = pairs.by_distance()
+    return {**numbers}, draw_coherence(**numbers)
+
+
+def _similarity(readings: Iterator[tuple[Batch, Streams]], video: str | None) -> Found | None:
+    """Return the numbers and the picture of `similarity`; None without the video."""
+    pairs = StepPairs()
+    drawn = None
+    for batch, streams in readings:
+        pairs.add(*streams, _seconds_per_step(batch))
+        if drawn is None and video in (None, batch.video_ids[0]):
+            drawn = batch, streams
+    if drawn is None:
+        return None
+    batch, (audio, visual, mask) = drawn
+    name = batch.video_ids[0]
+    matrix = cross_similarity(audio[mask], visual[mask]).numpy()
+    figure = draw_matrix(matrix, _seconds_per_step(batch), printable(name))
+    return {"mean_of_std": float(np.mean(pairs.stds)), "video": name}, figure
+
+
+def _levels(readings: Iterator[tuple[Batch, LevelCurves]], video: str | None) -> Found | None:
+    """Return the numbers and the picture of `gates` or `windows`; None without the video."""
+    means: dict[str, list[float]] = {}
+    drawn = None
+    for batch, curves in readings:
+        for name, levels in curves.values.items():
+            for number, values in enumerate(levels, 1):
+                means.setdefault(f"{name}, level {number}", []).append(float(values.mean()))
+        if drawn is None and video in (None, batch.video_ids[0]):
+            drawn = batch, curves
+    if drawn is None:
+        return None
+    batch, curves = drawn
+    (name,), (grid,) = batch.video_ids, batch.grids
+    seconds = [grid.to_seconds(positions).tolist() for positions in curves.positions]
+    shown = {key: [level.tolist() for level in levels] for key, levels in curves.values.items()}
+    events = grid.to_seconds(batch.segments[0][batch.labels[0] >= 0]).tolist()
     numbers = {
-        "video": drawn,
-        "num_videos": len(next(iter(totals.values()))),
-        "num_videos_skipped": num_skipped,
-        "level_seconds": level_seconds,
-        "mean_over_videos": means,
-        "curves": {name: [v.tolist() for v in levels] for name, levels in shown.items()},
+        "video": name,
+        "mean_over_videos": {key: float(np.mean(of_videos)) for key, of_videos in means.items()},
+        "seconds": seconds,
+        "curves": shown,
     }
-    unit = "gate" if what == "gates" else "window, steps of the level"
-    return numbers, draw_levels(shown, level_seconds, unit, printable(str(drawn)))
+    return numbers, draw_levels(shown, seconds, events, printable(name))
 
 
-def _without_padding(
-    curves: Curves, batch: Batch, row: int
-) -> dict[str, list[np.ndarray[Any, np.dtype[np.float64]]]]:
-    """Return the curves of one video, each up to the part of its level that the video fills."""
-    filled = float(batch.mask[row].sum()) / batch.mask.shape[1]
-    return {
-        name: [
-            level[row, : max(1, math.ceil(filled * level.shape[1]))].double().numpy()
-            for level in levels
-        ]
-        for name, levels in curves.items()
-    }
+def _seconds_per_step(batch: Batch) -> float:
+    """Return the seconds from one step of the one video to the next."""
+    return batch.grids[0].stride / batch.grids[0].fps
 
 
-def _seconds_per_step(batch: Batch, row: int) -> float:
-    return batch.grids[row].stride / batch.grids[row].fps
-
-
-def _batches(data: EventDataModule, stage: str) -> Iterator[Batch]:
-    loader = data.test_dataloader() if stage == "test" else data.val_dataloader()
-    return iter(tqdm(loader, desc=f"videos to {stage}", disable=None))
-
-
-def _no_video(video: str | None) -> AnalysisError:
-    which = "a video" if video is None else f"video {video!r}"
-    return AnalysisError(
-        f"Expected {which} that the network reads in one piece and that has both modalities in the "
-        "split, got none; name another with `--video`, or another split with `--stage`."
-    )
+def _print(numbers: dict[str, Any], notes: list[str]) -> None:
+    """Print the single numbers, and what they are to be read with."""
+    for name, value in numbers.items():
+        if isinstance(value, float):
+            sys.stdout.write(f"{name}: {value:.4g}\n")
+        elif isinstance(value, (int, str)):
+            sys.stdout.write(f"{name}: {printable(str(value))}\n")
+    sys.stdout.writelines(f"{printable(note)}\n" for note in notes)

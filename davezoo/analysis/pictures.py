@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def draw_curve(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> Figure:
-    """Draw one curve.
+def draw_coherence(
+    seconds: Sequence[float], mean_cosine: Sequence[float], num_pairs: Sequence[float]
+) -> Figure:
+    """Draw how alike audio and visual steps are by their distance in time.
 
     Args:
-        x: horizontal places.
-        y: values.
-        x_label: what the horizontal axis shows, with its unit.
-        y_label: what the vertical axis shows.
+        seconds: distances.
+        mean_cosine: mean over the pairs of steps at each distance.
+        num_pairs: how many these are: at the far end few, of the longest videos alone.
     """
-    figure, (axes,) = _figure(1)
-    axes.plot(x, y)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    figure, (axes, below) = _figure(2, height=2.0)
+    axes.plot(seconds, mean_cosine)
+    axes.set_ylabel("mean cosine")
+    below.plot(seconds, num_pairs)
+    below.set_yscale("log")
+    below.set_ylabel("pairs of steps")
+    below.set_xlabel("distance, s")
     return figure
 
 
@@ -33,13 +37,16 @@ def draw_matrix(matrix: NDArray[np.float64], seconds_per_step: float, title: str
     """Draw a matrix of cosines, audio steps by visual steps.
 
     Args:
-        matrix: cosines, (T, T).
+        matrix: cosines, (T, T); of more than 1,000 steps only some are drawn, evenly spaced.
         seconds_per_step: seconds from one step to the next.
         title: heading; taken literally.
     """
     figure, (axes,) = _figure(1, height=4.6)
     end = len(matrix) * seconds_per_step
-    image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", extent=(0, end, end, 0))
+    drawn = slice(None, None, -(-len(matrix) // 1000))
+    image = axes.imshow(
+        matrix[drawn, drawn], vmin=-1, vmax=1, cmap="RdBu_r", extent=(0, end, end, 0)
+    )
     figure.colorbar(image, label="cosine")
     axes.set_xlabel("visual, s")
     axes.set_ylabel("audio, s")
@@ -48,27 +55,28 @@ def draw_matrix(matrix: NDArray[np.float64], seconds_per_step: float, title: str
 
 
 def draw_levels(
-    curves: Mapping[str, Sequence[NDArray[np.float64]]],
-    level_seconds: Sequence[float],
-    y_label: str,
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    seconds: Sequence[Sequence[float]],
+    events: Sequence[tuple[float, float]],
     title: str,
 ) -> Figure:
-    """Draw curves over time, a panel a modality and a line a level.
+    """Draw curves over time, a panel a name and a line a level, over the annotated events in grey.
 
     Args:
-        curves: by modality a list over levels of values, (T_l,) each.
-        level_seconds: seconds from one value of a level to the next.
-        y_label: what the vertical axes show.
+        curves: by name a list over levels of values.
+        seconds: where the values of each level lie.
+        events: starts and ends in seconds.
         title: heading; taken literally.
     """
     figure, panels = _figure(len(curves))
-    for axes, (modality, levels) in zip(panels, curves.items(), strict=True):
-        for level, (values, seconds) in enumerate(zip(levels, level_seconds, strict=True)):
-            centres = (np.arange(len(values)) + 0.5) * seconds
-            axes.plot(centres, values, label=f"level {level + 1}", marker=".", markersize=3)
-        axes.set_ylabel(f"{modality}: {y_label}")
+    for axes, (name, levels) in zip(panels, curves.items(), strict=True):
+        for start, end in events:
+            axes.axvspan(start, end, color="black", alpha=0.1, linewidth=0)
+        for level, (values, places) in enumerate(zip(levels, seconds, strict=True), 1):
+            axes.plot(places, values, label=f"level {level}", marker=".", markersize=3)
+        axes.set_ylabel(name)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    panels[-1].set_xlabel("seconds")
+    panels[-1].set_xlabel("seconds; grey: annotated events")
     panels[0].set_title(title, fontsize=9, parse_math=False)
     return figure
 

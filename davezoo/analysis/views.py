@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,15 +12,29 @@ from torch import Tensor, nn
 
 from davezoo.errors import InputError
 from davezoo.methods.ccnet import TemporalGate
-from davezoo.nn.windows import Windows
+from davezoo.nn.windows import WindowAttention, Windows
 from davezoo.structures import Batch, Predictions
 from davezoo.task import EventLocalizer
 
-Curves = dict[str, list[Tensor]]
+# Audio and visual steps of a video, (T, C) each, and which of them hold both, (T,).
+Streams = tuple[Tensor, Tensor, Tensor]
 
 
 class AnalysisError(InputError):
     """An analysis cannot be made from what was given; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class LevelCurves:
+    """What a network made of one video, on each level of its pyramid; without the padding.
+
+    Args:
+        values: by name a list over levels of (N_l,).
+        positions: where the values of each level lie, in grid steps, a list of (N_l,).
+    """
+
+    values: dict[str, list[Tensor]]
+    positions: list[Tensor]
 
 
 def look(model: EventLocalizer, batch: Batch) -> Predictions | None:
@@ -31,12 +46,15 @@ def look(model: EventLocalizer, batch: Batch) -> Predictions | None:
     return predictions
 
 
-def read_gates(model: EventLocalizer, batch: Batch) -> Curves | None:
-    """Return CCNet's consistency gates of a batch.
+def read_gates(model: EventLocalizer, batch: Batch) -> LevelCurves | None:
+    """Return CCNet's consistency gates, named after the modality that they are computed from.
+
+    Args:
+        model: the network.
+        batch: one video.
 
     Returns:
-        By the modality that the gate is computed from, a list over levels of (B, T_l); None for a
-        batch that is read in chunks.
+        A gate for each step of each level; None for a video that is read in chunks.
 
     Raises:
         AnalysisError: if the network has no gates.
@@ -52,62 +70,88 @@ def read_gates(model: EventLocalizer, batch: Batch) -> Curves | None:
             "checkpoint of CCNet on both modalities with temporal_gates=true."
         )
     with _outputs_of(modules) as outputs:
-        if look(model, batch) is None:
-            return None
-    curves: Curves = {}
+        predictions = look(model, batch)
+    if predictions is None:
+        return None
+    num_steps = _num_steps(predictions)
+    values: dict[str, list[Tensor]] = {}
     for name, gate in outputs.items():  # in the order of the forward pass: by level
-        curves.setdefault(name.split(".")[-2], []).append(gate[..., 0])
-    return curves
+        levels = values.setdefault(f"gate from {name.split('.')[-2]}", [])
+        levels.append(gate[0, : num_steps[len(levels)], 0])
+    strides = model.detector.strides
+    # Points of a level lie on every `stride`-th step of the grid, from its first one on.
+    positions = [s * torch.arange(n) for s, n in zip(strides, num_steps, strict=True)]
+    return LevelCurves(values, positions)
 
 
-def read_window_sizes(model: EventLocalizer, batch: Batch) -> Curves | None:
-    """Return how many steps LoCo's windows cover, mean over the heads.
+def read_windows(model: EventLocalizer, batch: Batch) -> LevelCurves | None:
+    """Return sizes and shifts of LoCo's windows, named after the modality that is looked at.
+
+    Args:
+        model: the network.
+        batch: one video.
 
     Returns:
-        By the modality that is looked at, a list over levels of (B, T_l / window_size); None for a
-        batch that is read in chunks.
+        For each base window of each level the steps of the level that it covers and those by which
+        it is moved, mean over the heads; they lie at the centre of the base window. None for a
+        video that is read in chunks.
 
     Raises:
         AnalysisError: if the network places no windows.
+
+    Reference:
+        Xing et al., LoCo, Eq. 9.
     """
     predictions = look(model, batch)
     if predictions is None:
         return None
-    windows: dict[str, list[Windows]] = predictions.features.get("windows", {})
-    if not windows:
+    placed: dict[str, list[Windows]] = predictions.features.get("windows", {})
+    if not placed:
         raise AnalysisError(
             f"Expected a network that places windows, got {type(model).__name__} without; give a "
             "checkpoint of LoCo with attention=adaptive."
         )
-    return {name: [level.sizes.mean(dim=1) for level in of] for name, of in windows.items()}
+    modules = model.detector.modules()
+    length = next(m.window_size for m in modules if isinstance(m, WindowAttention))
+    counts = [-(-steps // length) for steps in _num_steps(predictions)]
+    values: dict[str, list[Tensor]] = {}
+    for name, levels in placed.items():
+        cut = [
+            (w.sizes[0, :, :n], w.offsets[0, :, :n]) for w, n in zip(levels, counts, strict=True)
+        ]
+        values[f"steps that {name} windows cover"] = [sizes.mean(dim=0) for sizes, _ in cut]
+        values[f"steps that {name} windows move"] = [shifts.mean(dim=0) for _, shifts in cut]
+    positions = [
+        stride * (length * torch.arange(count) + 0.5 * (length - 1))
+        for stride, count in zip(model.detector.strides, counts, strict=True)
+    ]
+    return LevelCurves(values, positions)
 
 
-def read_streams(
-    model: EventLocalizer | None, batch: Batch
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return what the two modalities of a batch hold.
+def read_streams(model: EventLocalizer | None, batch: Batch) -> Streams | None:
+    """Return what the two modalities of a video hold.
 
     Args:
         model: whose encoded modalities are asked for; None for the features themselves.
-        batch: videos.
+        batch: one video.
 
     Returns:
-        Audio and visual features, (B, T, C) each, and the steps that hold both, (B, T); None for a
-        batch that is read in chunks.
+        Audio and visual features, (T, C) each, and the steps that hold both, (T,); None for a video
+        that is read in chunks.
 
     Raises:
         AnalysisError: if the two cannot be compared.
     """
     if model is None:
         mask = batch.mask if batch.audio_mask is None else batch.mask & batch.audio_mask
-        audio, visual = batch.audio.transpose(1, 2), batch.visual.transpose(1, 2)
-        if audio.shape[-1] != visual.shape[-1]:
+        audio, visual = batch.audio[0].T, batch.visual[0].T
+        if audio.shape[1] != visual.shape[1]:
             raise AnalysisError(
                 "Expected audio and visual features of one width, got "
-                f"{audio.shape[-1]} and {visual.shape[-1]}; take features of one space, such as "
+                f"{audio.shape[1]} and {visual.shape[1]}; take features of one space, such as "
                 "ONE-PEACE, or give a checkpoint with `--ckpt_path` to compare what it encodes."
             )
-        return audio, visual, mask
+        return audio, visual, mask[0]
     predictions = look(model, batch)
     if predictions is None:
         return None
@@ -118,7 +162,12 @@ def read_streams(
             f"{list(encoded)}; give a checkpoint with modalities=both."
         )
     masks = predictions.features["stream_masks"]
-    return encoded["audio"], encoded["visual"], masks["audio"] & masks["visual"]
+    return encoded["audio"][0], encoded["visual"][0], (masks["audio"] & masks["visual"])[0]
+
+
+def _num_steps(predictions: Predictions) -> list[int]:
+    """Return how many steps of each level belong to the one video."""
+    return [int(mask.sum()) for mask in predictions.masks]
 
 
 @contextmanager

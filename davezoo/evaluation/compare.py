@@ -222,7 +222,8 @@ def compare_predictions(
         confidence: share of such intervals that are to hold the true difference.
 
     Raises:
-        ComparisonError: if detections are of other videos, or the seed is negative.
+        ComparisonError: if detections are of other videos, there is only one video, or the seed is
+            negative.
         BootstrapError: if there are too few resamples with events for the confidence.
         ProtocolError: if there is no such protocol, or the list does not go with it.
         GroundTruthError: if the split has no events.
@@ -236,6 +237,11 @@ def compare_predictions(
         _check_videos(name, result)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     num_videos = len(ground_truth.video_ids)
+    if num_videos < 2:
+        raise ComparisonError(
+            "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
+            "itself and would look sure: give more videos, or `davezoo evaluate` each file."
+        )
 
     def prepare(table: PredictionTable) -> ResampledMap:
         found, _ = select_detections(table, ground_truth, rules, blocked)

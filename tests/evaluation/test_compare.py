@@ -178,6 +178,13 @@ def test_resamples_without_events_are_left_out_and_counted():
         compare_tables(first, second, 39, annotations)
 
 
+def test_one_video_says_nothing():
+    """Every resample is the same: the interval would have no width, p the least that it can be."""
+    annotations = make_annotations([("v", 0, (0, 10))])
+    with pytest.raises(ComparisonError, match=r"at least 2 videos to draw from, got 1; .*evaluate"):
+        compare_tables([("v", 0, (0, 10), 0.5)], [("v", 0, (0, 2), 0.5)], annotations=annotations)
+
+
 def test_blocked_videos_are_not_drawn():
     comparison = compare_tables(
         detections(0), detections(1), protocol="activitynet13-blocked", blocked=VIDEOS[:5]
@@ -193,16 +200,17 @@ def test_verbs_of_epic(tmp_path, capsys):
     (tmp_path / "EPIC_100_validation.csv").write_text(
         "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
         "P01_11,00:00:00.00,00:00:10.00,take,0,plate,2\n"
+        "P01_12,00:00:00.00,00:00:10.00,take,0,plate,2\n"
     )
     entry = {"segment": [0, 10], "verb": 0, "noun": 3, "score": 0.9}
     for name, verb in (("a", 0), ("b", 1)):
-        content = {"results": {"P01_11": [entry | {"verb": verb}]}}
+        content = {"results": {video: [entry | {"verb": verb}] for video in ("P01_11", "P01_12")}}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     paths = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "EPIC_100_validation.csv"
     compare(*paths, protocol="epic100-verb", resamples=50)
     printed = capsys.readouterr().out
     assert "Avg       100.00   0.00 +100.00" in printed
-    assert "B: 1 detections of unknown classes dropped" in printed
+    assert "B: 2 detections of unknown classes dropped" in printed
 
 
 def test_file_names_cannot_steer_a_terminal():
