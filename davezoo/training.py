@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -36,7 +36,8 @@ from davezoo.options import (
     value_of,
 )
 from davezoo.provenance import describe_run, read_training
-from davezoo.recipes import find_recipe, with_data_settings
+from davezoo.recipes import find_recipe
+from davezoo.run_options import RecipeFile, add_run_arguments
 from davezoo.runs import (
     draw_timelines,
     find_checkpoint,
@@ -59,16 +60,6 @@ _HARMLESS_WARNINGS = (
     "This DataLoader will create .* worker processes",  # more than cores: they take turns
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
-
-
-class RecipeFile(ActionConfigFile):
-    """`--config`: a file, or the name of a packaged recipe."""
-
-    def __call__(
-        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
-    ) -> None:
-        """Read the file or the packaged recipe of that name."""
-        self.apply_config(parser, cfg, self.dest, with_data_settings(find_recipe(values)))
 
 
 class DaveCLI(LightningCLI):
@@ -322,29 +313,6 @@ class DaveCLI(LightningCLI):
             self.model.detected_class_names,
             version=f"davezoo {type(self.model).__name__}",
         )
-
-
-def add_run_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options that a recipe may hold beside model, data and trainer."""
-    parser.add_argument(
-        "--output",
-        type=Path | None,
-        default=None,
-        help="File to write the detections to; result and report of a test go beside it. "
-        "By default all lie in the run folder.",
-    )
-    parser.add_argument(
-        "--test_after_fit",
-        type=bool,
-        default=False,
-        help="In `fit`: test the best checkpoint when training has ended.",
-    )
-    parser.add_argument(
-        "--pictures",
-        type=int,
-        default=0,
-        help="In `predict`: also draw the first so many videos over time, as PNG.",
-    )
 
 
 def run_training_command(words: list[str]) -> None:

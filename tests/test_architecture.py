@@ -78,6 +78,7 @@ ALLOWED = {
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
     "options": {"recipes"},
+    "run_options": {"recipes"},
     # These two bring scores and their diagnosis together on one page.
     "reports": {"annotations", "diagnosis", "evaluation"},
     "runs": {"annotations", "diagnosis", "evaluation"},
@@ -96,6 +97,7 @@ ALLOWED = {
         "options",
         "provenance",
         "recipes",
+        "run_options",
         "runs",
         "task",
     },
@@ -109,7 +111,7 @@ ALLOWED = {
         "structures",
         "task",
     },
-    "complexity": {"data", "nn", "options", "task", "training"},
+    "complexity": {"data", "nn", "options", "run_options", "task"},
     "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},
     "__main__": {"cli"},
 }
