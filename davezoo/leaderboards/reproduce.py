@@ -206,7 +206,7 @@ def run_missing(runs: Sequence[RowRun]) -> Sequence[str]:
             )
     missing = [run for run in runs if run.result() is None]
     if len(missing) < len(runs):
-        sys.stdout.write(f"{len(runs) - len(missing)} of {len(runs)} runs are finished.\n")
+        sys.stderr.write(f"{len(runs) - len(missing)} of {len(runs)} runs are finished.\n")
     failed = []
     progress = tqdm(missing, "Training rows", unit="run", disable=None)
     for run in progress:

@@ -106,7 +106,7 @@ def test_failed_rows_are_named_and_the_others_go_on(tmp_path, trained, capsys):
     with pytest.raises(SystemExit, match="2 failed"):
         main(words)
     assert len(trained) == 4 + 2  # the finished ones are skipped
-    assert "2 of 4 runs are finished." in capsys.readouterr().out
+    assert "2 of 4 runs are finished." in capsys.readouterr().err
 
 
 def test_folder_of_other_settings_is_refused(tmp_path, trained):
@@ -215,7 +215,8 @@ def test_tiny_table_is_trained_in_earnest(tmp_path, capsys):
     (folder,) = tmp_path.glob("runs/*first_true/seed_0")
     (folder / "run.json").unlink()
     main(words)
-    again = capsys.readouterr().out
-    assert again == f"1 of 2 runs are finished.\n{first}"
+    again = capsys.readouterr()
+    assert "1 of 2 runs are finished." in again.err
+    assert again.out == first
     main(["leaderboard", str(tmp_path / "runs")])
     assert "fine_to_coarse_first=True" in capsys.readouterr().out
