@@ -71,8 +71,12 @@ def analyze(
             "data/unav100.yaml, and where it lies with `--data.root`, or a checkpoint, which knows "
             "its data, with `--ckpt_path`."
         )
-    read = _reader(what, ckpt_path)
+    if output.is_file():
+        raise AnalysisError(
+            f"Expected `--output` to name a folder, got the file {output}; choose another."
+        )
     output.mkdir(parents=True, exist_ok=True)  # what cannot be written shows before the long work
+    read = _reader(what, ckpt_path)
     data.eval_batch_size = 1  # a video must not depend on the others of its batch
     data.setup(stage)
     split = data.split_of(stage)
