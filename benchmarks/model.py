@@ -31,7 +31,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.record import RESULTS, Measurement, Ratio, measure, ratio, write_record
 from benchmarks.reference_ccnet import ReferenceCCNet
-from benchmarks.reference_unav import ReferenceLosses, ReferenceUnAV
+from benchmarks.reference_losses import ReferenceLosses
+from benchmarks.reference_unav import ReferenceUnAV
 from davezoo import CCNet, UnAV
 from davezoo.annotations import read_annotations
 from davezoo.ops.padding import padded_length

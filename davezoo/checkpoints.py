@@ -13,6 +13,7 @@ import torch
 import davezoo.methods
 from davezoo.errors import InputError
 from davezoo.task import EventLocalizer
+from davezoo.whole_files import whole_file
 
 
 class CheckpointError(InputError):
@@ -166,5 +167,5 @@ def write_checkpoint(path: Path, model: EventLocalizer, data_settings: dict[str,
         "datamodule_hyper_parameters": data_settings,
     }
     model.on_save_checkpoint(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path)
+    with whole_file(path) as part:
+        torch.save(content, part)

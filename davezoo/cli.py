@@ -23,7 +23,7 @@ TRAINING_COMMANDS = {
 # Module and function, a line of help, and the parameters that come without their names.
 TOOLS: dict[str, tuple[str, ...]] = {
     "evaluate": ("davezoo.evaluation.evaluate:evaluate", "score a detections file"),
-    "report": ("davezoo.evaluation.report:report", "make the HTML report of a detections file"),
+    "report": ("davezoo.reports:report", "make the HTML report of a detections file"),
     "leaderboard": (
         "davezoo.leaderboards.leaderboard:leaderboard",
         "set the test results of runs in a table beside published ones",

@@ -10,9 +10,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from davezoo.data import EventDataModule
 from davezoo.nn.complexity import count_complexity
-from davezoo.options import name_data_files, refuse_settings_of_data
+from davezoo.options import name_data_files, refuse_absent_recipes, refuse_settings_of_data
+from davezoo.run_options import RecipeFile, add_run_arguments
 from davezoo.task import EventLocalizer
-from davezoo.training import RecipeFile, add_run_arguments
 
 
 def run_complexity_command(words: list[str]) -> None:
@@ -21,8 +21,9 @@ def run_complexity_command(words: list[str]) -> None:
     Args:
         words: options, among them `--config` and anything that overrules the recipe.
     """
-    parser = make_parser()
+    refuse_absent_recipes(words)
     refuse_settings_of_data(words)
+    parser = make_parser()
     config = parser.parse_args(name_data_files(words))
     with torch.device("meta"):
         model = parser.instantiate_classes(config).model

@@ -6,6 +6,8 @@ tables are written to the folder of the run and handed to the loggers that show 
 
 from __future__ import annotations
 
+import glob
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 import yaml
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -117,16 +119,17 @@ class Dashboard(Callback):
     """Show the score of every epoch, and every few epochs what it is made of.
 
     After each validation `best/avg_map`, `best/map_50`, ... and `best/epoch` are logged, those of
-    the best epoch so far. Every `every_n_epochs` epochs `dashboard/epoch_0004/` of the run folder
-    gets the table of classes, curves of precision over recall, and some videos over time, always
-    the same ones. On W&B all scores have the epoch as their axis.
+    the best epoch so far, the first among equals: the one of `best.ckpt`. Every `every_n_epochs`
+    epochs `dashboard/epoch_0005/` of the run folder gets the table of classes, curves of precision
+    over recall, and some videos over time, always the same ones. On W&B all scores have the epoch
+    as their axis.
 
     Args:
-        every_n_epochs: epochs from one set of tables and pictures to the next; the first epoch
-            and those that are a multiple of it.
+        every_n_epochs: epochs from one set of tables and pictures to the next, at least; the first
+            validation has one.
         num_videos: how many videos of the validation split are drawn.
-        log_artifacts: hand the best checkpoint and the detections of a test to W&B; else only
-            scores, pictures and the result of the test leave the machine.
+        log_artifacts: hand the checkpoint and the detections of a test to W&B; else only scores,
+            pictures and the result of the test leave the machine.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class Dashboard(Callback):
         self.num_videos = num_videos
         self.log_artifacts = log_artifacts
         self._best: dict[str, float] = {}
+        self._next_epoch = 0  # from which on tables and pictures are due
         self._loggers: list[Logger] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -158,29 +162,23 @@ class Dashboard(Callback):
                 experiment.config.update({"config": merged}, allow_val_change=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scores of the best epoch, so that a resumed run goes on with them."""
-        return {"best": self._best}
+        """Return what a resumed run goes on with: the best epoch, and when pictures are due."""
+        return {"best": self._best, "next_epoch": self._next_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the scores of the best epoch."""
-        self._best = state_dict["best"]
+        """Go on from the state of an earlier run."""
+        self._best, self._next_epoch = state_dict["best"], state_dict["next_epoch"]
 
-    def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Tell W&B the axis of each score, and whether high or low is good."""
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell W&B the axis of each score before it is logged, and whether high or low is good."""
         metric = pl_module.metric
-        if batch_idx or not isinstance(metric, TemporalMeanAveragePrecision):
+        if not isinstance(metric, TemporalMeanAveragePrecision):
             return
         for experiment in _wandb_runs(trainer, self._loggers):
             experiment.define_metric("epoch")
             for name in metric.score_names:
                 experiment.define_metric(f"val/{name}", step_metric="epoch", summary="max")
+            for name in [*metric.score_names, "epoch"]:
                 experiment.define_metric(f"best/{name}", step_metric="epoch")
             experiment.define_metric("val/loss", step_metric="epoch", summary="min")
 
@@ -192,7 +190,8 @@ class Dashboard(Callback):
         if not isinstance(metric, TemporalMeanAveragePrecision):
             return
         self._log_best(trainer, metric.score_names)
-        if trainer.current_epoch % self.every_n_epochs == 0:
+        if trainer.current_epoch >= self._next_epoch:
+            self._next_epoch = trainer.current_epoch + self.every_n_epochs
             # All processes must come by here; one of them draws.
             table, result = metric.detections(), metric.result()
             if trainer.is_global_zero:
@@ -206,7 +205,7 @@ class Dashboard(Callback):
     def _log_best(self, trainer: Trainer, names: Sequence[str]) -> None:
         logged = trainer.callback_metrics
         scores = {name: float(logged[f"val/{name}"]) for name in names}
-        if scores["avg_map"] >= self._best.get("avg_map", -1.0):
+        if scores["avg_map"] > self._best.get("avg_map", -1.0):
             self._best = scores | {"epoch": float(trainer.current_epoch)}
         best = {f"best/{name}": value for name, value in self._best.items()}
         for logger in self._loggers:
@@ -281,7 +280,11 @@ class Dashboard(Callback):
 
             experiment = logger.experiment
             experiment.summary.update({f"test/{name}": value for name, value in scores.items()})
-            experiment.save(str(whole), base_path=str(whole.parent), policy="now")
+            # A copy: W&B's link would break or change where the run is synced later or elsewhere.
+            place = Path(experiment.dir).absolute()
+            run.write(place / whole.name)
+            name, base = (glob.escape(str(path)) for path in (place / whole.name, place))
+            experiment.save(name, base_path=base, policy="now")
             classes = class_table(tious, run.result.classes)
             experiment.log({"test/classes": wandb.Table(dataframe=classes)})
             if self.log_artifacts:
@@ -303,6 +306,11 @@ def class_table(tious: Sequence[float], classes: Sequence[Any]) -> pd.DataFrame:
     table.insert(1, "events", [entry.num_events for entry in classes])
     table.insert(2, "AP", values.mean(axis=1))
     return table.sort_values("AP", kind="stable", ignore_index=True)
+
+
+def wandb_error() -> Any:
+    """Return the base of W&B's errors, or nothing to catch where W&B is not in use."""
+    return sys.modules["wandb"].Error if "wandb" in sys.modules else ()
 
 
 def _is_logged(trainer: Any, num_steps: int) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import gzip
 import json
-import os
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,14 +73,9 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
         ValueError: if a number is not finite.
     """
     text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        encoded = f"{text}\n".encode()
+    encoded = f"{text}\n".encode()
+    with whole_file(path) as part:
         part.write_bytes(gzip.compress(encoded, mtime=0) if path.suffix == ".gz" else encoded)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:

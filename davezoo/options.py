@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 
 from davezoo.errors import InputError
-from davezoo.recipes import find_recipe
+from davezoo.recipes import FOLDER, find_recipe
 
 # What the model takes from the data, name by name; `class_names` comes from the annotations.
 FROM_DATA = (
@@ -46,6 +47,30 @@ def name_data_files(words: Sequence[str]) -> list[str]:
         else:
             renamed[index : index + 2] = ["--config", recipe]
     return renamed
+
+
+def refuse_absent_recipes(words: Sequence[str]) -> None:
+    """Refuse no recipe at all, and one that is nowhere; the parser would print all its options.
+
+    Raises:
+        InputError: naming a recipe to start with, or the packaged one that is most like it.
+    """
+    instead = ("-c", "--config", "--model", "-h", "--help", "--print_config")
+    if not any(word.startswith(instead) for word in words):
+        raise InputError(
+            "Expected a recipe, got none; start with one of a method, as in `--config unav.yaml`, "
+            "or try `--config quickstart.yaml`."
+        )
+    for option, value in _options(words):
+        is_name = option in ("-c", "--config") and not re.search(r"\n|\{|: ", value)
+        if not is_name or Path(find_recipe(value)).exists():
+            continue
+        known = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+        near = difflib.get_close_matches(value, known, n=1)
+        raise InputError(
+            f"Expected `{option}` to name a file or a packaged recipe, got {value!r}; "
+            + (f"did you mean {near[0]!r}?" if near else f"packaged are {', '.join(known)}.")
+        )
 
 
 def refuse_settings_of_data(words: Sequence[str]) -> None:

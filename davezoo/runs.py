@@ -100,7 +100,9 @@ def write_test_results(
     Returns:
         The four files.
     """
-    from davezoo.evaluation.report import write_report  # jinja2 only now
+    from davezoo.diagnosis.diagnose import diagnose_detections  # jinja2 only now
+    from davezoo.diagnosis.figures import draw_figures
+    from davezoo.evaluation.report import write_report
     from davezoo.evaluation.viewer import ScoredDetections
 
     folder = detections.parent
@@ -111,7 +113,9 @@ def write_test_results(
     write_predictions(detections, table)
     run.result.write(score)
     scored = ScoredDetections("detections", table, run.result)
-    write_report(report, [scored], annotations, title, run.notes, blocked=blocked)
+    diagnosis = diagnose_detections(annotations, table, run.result.protocol["name"], blocked)
+    figures = draw_figures(diagnosis)
+    write_report(report, [scored], annotations, title, run.notes, figures=figures, blocked=blocked)
     run.write(whole)
     return [detections, score, report, whole]
 
@@ -148,7 +152,7 @@ def draw_timelines(
             {"segment": [start, end], "label": names[label]}
             for start, end, label in zip(own["start"], own["end"], own["label"], strict=True)
         ]
-        path = folder / f"{video}.png"
+        path = folder / f"{video}.png"  # ids are plain file names: their readers refuse others
         best = max((d["score"] for d in detections), default=0.0)
         timeline(detections, durations[video], annotated, min(0.3, best / 2), video, path)
         yield path

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -22,14 +22,22 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from davezoo.callbacks import DetectionsCollector, SaveOnInterrupt
 from davezoo.checkpoints import data_of, load, read_own_checkpoint
-from davezoo.dashboards import Dashboard
+from davezoo.dashboards import Dashboard, wandb_error
 from davezoo.data import EventDataModule
+from davezoo.errors import InputError
 from davezoo.evaluation.predictions import PredictionTable, write_predictions
 from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
-from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.options import (
+    FROM_DATA,
+    name_data_files,
+    refuse_absent_recipes,
+    refuse_settings_of_data,
+    value_of,
+)
 from davezoo.provenance import describe_run, read_training
-from davezoo.recipes import find_recipe, with_data_settings
+from davezoo.recipes import find_recipe
+from davezoo.run_options import RecipeFile, add_run_arguments
 from davezoo.runs import (
     draw_timelines,
     find_checkpoint,
@@ -49,18 +57,9 @@ _HARMLESS_WARNINGS = (
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler skips
     "Precision .* is not supported by the model summary",  # only its estimate of the size is off
     "Experiment logs directory .* exists and is not empty",  # the log was moved aside before
+    "This DataLoader will create .* worker processes",  # more than cores: they take turns
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
-
-
-class RecipeFile(ActionConfigFile):
-    """`--config`: a file, or the name of a packaged recipe."""
-
-    def __call__(
-        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
-    ) -> None:
-        """Read the file or the packaged recipe of that name."""
-        self.apply_config(parser, cfg, self.dest, with_data_settings(find_recipe(values)))
 
 
 class DaveCLI(LightningCLI):
@@ -316,29 +315,6 @@ class DaveCLI(LightningCLI):
         )
 
 
-def add_run_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options that a recipe may hold beside model, data and trainer."""
-    parser.add_argument(
-        "--output",
-        type=Path | None,
-        default=None,
-        help="File to write the detections to; result and report of a test go beside it. "
-        "By default all lie in the run folder.",
-    )
-    parser.add_argument(
-        "--test_after_fit",
-        type=bool,
-        default=False,
-        help="In `fit`: test the best checkpoint when training has ended.",
-    )
-    parser.add_argument(
-        "--pictures",
-        type=int,
-        default=0,
-        help="In `predict`: also draw the first so many videos over time, as PNG.",
-    )
-
-
 def run_training_command(words: list[str]) -> None:
     """Run `fit`, `validate`, `test` or `predict`.
 
@@ -352,12 +328,18 @@ def run_training_command(words: list[str]) -> None:
         _run(words)
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # as shells report it; Lightning's exception says 0
+    except wandb_error() as error:
+        raise InputError(
+            f"Expected W&B to take the run, got: {error}; without an account or network set "
+            "WANDB_MODE=offline."
+        ) from error
 
 
 def _run(words: list[str]) -> None:
     """Run a command, with the settings of its checkpoint if that stands in for a recipe."""
     path = _own_checkpoint(words)
     if path is None:
+        refuse_absent_recipes(words)
         DaveCLI(words)
         return
     content = read_own_checkpoint(path)

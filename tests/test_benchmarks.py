@@ -1,6 +1,7 @@
 """Every benchmark record that is kept follows the layout, and records that do not are refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ FILES = sorted(RESULTS.rglob("*.json"))
 @pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
 def test_record(path):
     check_record(json.loads(path.read_text()), path)
+
+
+def test_every_record_is_of_a_script_and_every_script_is_explained():
+    folder = RESULTS.parent
+    scripts = {path.stem for path in folder.glob("*.py") if "def main(" in path.read_text()}
+    recorded = {json.loads(path.read_text())["suite"] for path in FILES}
+    assert {suite.partition("_")[0] for suite in recorded} <= scripts
+    explained = re.findall(r"^\| `(\w+)\.py` \|", (folder / "README.md").read_text(), re.MULTILINE)
+    assert sorted(explained) == sorted(scripts)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_lists_of_a_tool(
         """Take lists."""
         given.update(predictions=predictions, names=names, split=split)
 
-    monkeypatch.setattr("davezoo.evaluation.report.report", tool)
+    monkeypatch.setattr("davezoo.reports.report", tool)
     main(["report", *words, "--split", "test"])
     assert given == {"predictions": predictions, "names": names, "split": "test"}
 

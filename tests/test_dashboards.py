@@ -112,7 +112,7 @@ def test_scores_have_the_epoch_as_their_axis(loco: tuple[Path, LoggedRun]) -> No
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert all(f"val/{name}" in row for name in [*names, "loss"] for row in rows)
     assert all(run.metrics[f"val/{name}"] == "epoch" for name in [*names, "loss"])
-    assert all(run.metrics[f"best/{name}"] == "epoch" for name in names)
+    assert all(run.metrics[f"best/{name}"] == "epoch" for name in [*names, "epoch"])
     with (folder / "metrics.csv").open() as file:
         written = [row for row in csv.DictReader(file) if row["val/avg_map"]]
     assert [float(row["val/avg_map"]) for row in written] == [row["val/avg_map"] for row in rows]
@@ -174,23 +174,55 @@ def test_config_result_and_artifacts(loco: tuple[Path, LoggedRun]) -> None:
     assert [name.partition("-")[0] for name in run.artifacts] == ["detections", "model"]
 
 
-def test_del_logs_what_it_chose_and_keeps_its_files(root: Path, tmp_path: Path) -> None:
-    fit("del.yaml", root, tmp_path / "run", "--trainer.max_epochs=1", "--test_after_fit=true")
-    run = logged(tmp_path / "run")
+@pytest.fixture(scope="module")
+def standing(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LoggedRun]:
+    """A finished run of DEL that learns nothing, validated every second epoch."""
+    folder = tmp_path_factory.mktemp("del") / "run[1]"  # also the pattern of a run that is not
+    words = ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2"]
+    words += ["--model.init_args.learning_rate=0", "--test_after_fit=true"]
+    fit("del.yaml", root, folder, *words)
+    return folder, logged(folder)
+
+
+def test_del_logs_what_it_chose_and_keeps_its_files(standing: tuple[Path, LoggedRun]) -> None:
+    _, run = standing
     for name in ("positives_visual", "negatives_visual", "positives_audio", "negatives_audio"):
-        (value,) = run.values(f"train/{name}")
-        assert value >= 0
+        values = run.values(f"train/{name}")
+        assert len(values) == 4
+        assert min(values) >= 0
     assert run.values("train/positives_visual")[0] > 0
     assert run.values("train/sigma") == []
     assert run.artifacts == []  # off by default
-    assert (run.files / "run.json").is_file()
+
+
+def test_first_of_equal_epochs_is_the_best_as_for_the_checkpoint(
+    standing: tuple[Path, LoggedRun],
+) -> None:
+    folder, run = standing
+    first, second = run.values("val/avg_map")
+    assert first == second
+    assert run.values("best/epoch") == [1, 1]
+    assert RunResult.read(folder / "run.json").best_epoch == 1
+
+
+def test_pictures_come_where_few_epochs_are_validated(standing: tuple[Path, LoggedRun]) -> None:
+    folder, _ = standing
+    assert [path.name for path in (folder / "dashboard").iterdir()] == ["epoch_0001"]
+
+
+def test_result_stays_with_the_run_that_is_synced_later(standing: tuple[Path, LoggedRun]) -> None:
+    folder, run = standing
+    assert not (run.files / "run.json").is_symlink()
+    assert RunResult.read(run.files / "run.json") == RunResult.read(folder / "run.json")
+    assert "run.json" in run.saved
 
 
 def test_best_epoch_survives_an_interruption() -> None:
     first, second = Dashboard(), Dashboard()
-    first.load_state_dict({"best": {"avg_map": 0.5, "epoch": 3.0}})
+    state = {"best": {"avg_map": 0.5, "epoch": 3.0}, "next_epoch": 5}
+    first.load_state_dict(state)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    assert second.state_dict() == {"best": {"avg_map": 0.5, "epoch": 3.0}}
+    assert second.state_dict() == state
 
 
 def test_windows_of_padding_do_not_count() -> None:
@@ -222,6 +254,17 @@ def test_windows_of_padding_do_not_count() -> None:
 def test_settings_out_of_range(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Dashboard(**wrong)
+
+
+def test_without_an_account_one_message_names_the_way_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**settings: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    with pytest.raises(SystemExit, match=r"got: No API key configured\.; .*WANDB_MODE=offline"):
+        fit("unav.yaml", root, tmp_path / "run", "--trainer.max_epochs=1")
 
 
 class Board(TensorBoardLogger):

@@ -6,7 +6,13 @@ import pytest
 import yaml
 
 from davezoo.errors import InputError
-from davezoo.options import FROM_DATA, name_data_files, refuse_settings_of_data, value_of
+from davezoo.options import (
+    FROM_DATA,
+    name_data_files,
+    refuse_absent_recipes,
+    refuse_settings_of_data,
+    value_of,
+)
 
 
 def test_value_is_given_as_two_words_or_one() -> None:
@@ -30,6 +36,30 @@ def test_data_file_becomes_a_recipe_in_its_place() -> None:
 )
 def test_other_words_stay(words: list[str]) -> None:
     assert name_data_files(["fit", *words]) == ["fit", *words]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--config", "unva.yaml"], "`--config` .*, got 'unva.yaml'; did you mean 'unav.yaml'?"),
+        (["-c=schedules/thumos.yaml"], "did you mean 'schedules/thumos14.yaml'?"),
+        (["--config=unav"], "did you mean 'unav.yaml'?"),
+        (["--config=zzz"], "packaged are base.yaml, ccnet.yaml, "),
+        (["--data", "data/thumos14.yaml"], "Expected a recipe, got none"),
+        (["--ckpt_path=last"], "Expected a recipe, got none"),
+    ],
+)
+def test_absent_recipe_names_the_nearest(words: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=told.replace("?", r"\?")):
+        refuse_absent_recipes(["fit", *words])
+
+
+def test_recipes_that_are_there_or_written_out_are_let_through(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").touch()
+    texts = ["--config", "data: x.yaml\n", "--config={model: {}}", "--config=a: 1"]
+    refuse_absent_recipes(["fit", "--config=unav.yaml", f"-c={tmp_path}/my.yaml", *texts])
+    for word in ("--model=davezoo.UnAV", "--help", "-h"):
+        refuse_absent_recipes(["fit", word])
 
 
 @pytest.mark.parametrize("name", FROM_DATA)

@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from davezoo.evaluation.run_results import RunResult
 from davezoo.runs import (
+    draw_timelines,
     find_checkpoint,
     keep_earlier_log,
     new_run_folder,
@@ -80,6 +81,9 @@ def test_files_of_a_test_lie_side_by_side(tmp_path: Path, name: str, prefix: str
     assert [path.name for path in files] == names
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     assert RunResult.read(files[3]) == run
+    page = files[2].read_text(encoding="utf-8")
+    assert "Correctly localized events by duration" in page
+    assert page.count("data:image/svg+xml;base64,") == 5  # of one class none is taken for another
 
 
 def test_result_of_an_earlier_test_does_not_outlive_its_files(
@@ -96,6 +100,17 @@ def test_result_of_an_earlier_test_does_not_outlive_its_files(
             "T",
         )
     assert not (tmp_path / "run.json").exists()
+
+
+def test_pictures_of_videos_lie_in_their_folder(tmp_path: Path) -> None:
+    """Without a duration the last event ends the picture."""
+    videos = ["v", "-a$b$", "x y"]
+    annotations = make_annotations([("-a$b$", 0, (0, 9))], videos)
+    annotations.videos["duration"] = float("nan")
+    table = make_predictions([("v", 0, (0, 8), 1)], videos)
+    paths = list(draw_timelines(tmp_path / "deep" / "pictures", table, annotations, 3))
+    assert [path.name for path in paths] == ["v.png", "-a$b$.png", "x y.png"]
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(paths)
 
 
 def test_loggers_write_into_the_run_folder_unless_told_where(tmp_path: Path) -> None:

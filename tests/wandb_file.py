@@ -40,6 +40,7 @@ class LoggedRun:
         config: of the run.
         metrics: axis of each metric by name.
         artifacts: names of those that were handed in, without tables.
+        saved: paths of the files that are uploaded, below `files`.
         files: folder of media and files.
     """
 
@@ -51,6 +52,7 @@ class LoggedRun:
         self.config: dict[str, Any] = {}
         self.metrics: dict[str, str] = {}
         self.artifacts: list[str] = []
+        self.saved: list[str] = []
         for record in read_records(path):
             kind = record.WhichOneof("record_type")
             if kind == "history":
@@ -62,6 +64,8 @@ class LoggedRun:
                 self.config |= _items(config.update)
             elif kind == "metric":
                 self.metrics[record.metric.name] = record.metric.step_metric
+            elif kind == "files":
+                self.saved += [file.path for file in record.files.files]
             elif kind == "artifact" and record.artifact.type != "run_table":  # of a logged table
                 self.artifacts.append(record.artifact.name)
 

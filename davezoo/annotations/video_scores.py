@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import gzip
-import re
 import tokenize
 import warnings
 import zlib
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 _GZIP, _NUMPY = b"\x1f\x8b", b"\x93NUMPY"
 _THUMOS14_SHAPE = (1574, 101)
-_THUMOS14_TEST_ID = re.compile(r"video_test_(\d{7})", re.ASCII)
 # The detection classes of THUMOS14 and their numbers among the 101 classes of UCF101.
 _UCF101_NUMBERS = {
     "BaseballPitch": 7,

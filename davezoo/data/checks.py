@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from davezoo.annotations import Annotations
 from davezoo.data.dataset import EventDataset
 from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality
+from davezoo.data.packing import PackedFolder
 from davezoo.data.plausibility import (
     describe_one_length,
     explain_audio,
@@ -28,11 +29,11 @@ _LISTED = 10  # how many videos a message lists
 
 
 class MissingFeaturesError(FeatureError, FileNotFoundError):
-    """Videos lack usable files; the message counts them, lists the first and names the remedy."""
+    """Videos lack usable files, or the whole folder is absent; the message names the remedy."""
 
 
 class GridError(FeatureError):
-    """Features and annotations contradict the time grid, in all videos alike."""
+    """The time grid is contradicted: by all videos alike, or by what was noted when packing."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class CheckedSplit:
     def remarks(self) -> list[str]:
         """What looks odd in the whole split, though it can be used."""
         lengths = self._annotated_durations
-        if self._counts_own_frames:
+        if self.layout.counts_own_frames:
             lengths = lengths * self._fps
-        one_length = describe_one_length(self._steps_of(self._leading), lengths)
+        one_length = describe_one_length(self._steps_of(self.layout.leading), lengths)
         return [f"In {self.name} {one_length}"] if one_length else []
 
     def check(self, present: set[str], skip_unreadable: bool) -> None:
@@ -147,9 +148,9 @@ class CheckedSplit:
 
     def _explain_grid(self) -> str:
         """Say which hop, frame rate or unit would fit, if all videos contradict the grid alike."""
-        layout, leading = self.layout, self._leading
+        layout, leading = self.layout, self.layout.leading
         grid = layout.grid_of(leading, layout.grid.fps)
-        own_fps = self._fps if self._counts_own_frames else None
+        own_fps = self._fps if layout.counts_own_frames else None
         events = self.annotations.events
         last_ends = events.groupby("video")["end"].max().reindex(self.heads.index).to_numpy(float)
         texts = [
@@ -166,22 +167,12 @@ class CheckedSplit:
     def _loadable(self) -> pd.DataFrame:
         return self.heads[self.heads["fault"] == ""]
 
-    @property
-    def _leading(self) -> Modality:
-        """The modality whose steps are those of the video."""
-        return "visual" if self.layout.patterns("visual") else "audio"
-
-    @property
-    def _counts_own_frames(self) -> bool:
-        """Whether the steps count frames of each video's own rate."""
-        return self.layout.own_fps and (self._leading == "visual" or self.layout.audio_grid is None)
-
     @cached_property
     def _seconds(self) -> FloatArray:
         """Second at which the features of each video of `heads` end; NaN where unknown."""
-        grid = self.layout.grid_of(self._leading, self.layout.grid.fps)
-        fps = self._fps if self._counts_own_frames else grid.fps
-        return ((self._steps_of(self._leading) - 1) * grid.stride + grid.window) / fps
+        grid = self.layout.grid_of(self.layout.leading, self.layout.grid.fps)
+        fps = self._fps if self.layout.counts_own_frames else grid.fps
+        return ((self._steps_of(self.layout.leading) - 1) * grid.stride + grid.window) / fps
 
     @property
     def _fps(self) -> FloatArray:
@@ -201,6 +192,28 @@ class CheckedSplit:
     def _steps_of(self, modality: Modality) -> FloatArray:
         """Feature vectors of each video of `heads`; NaN where there are none."""
         return self.heads[f"{modality}_steps"].replace(0, np.nan).to_numpy(np.float64)
+
+
+def check_packed_grid(store: FeatureStore, layout: FeatureLayout) -> None:
+    """Refuse to read packed features on another grid than was noted when they were packed.
+
+    Args:
+        store: where the features lie; loose files have no notes.
+        layout: what they are read as.
+
+    Raises:
+        GridError: naming both grids.
+    """
+    if not isinstance(store, PackedFolder):
+        return
+    notes = {"grid": store.grid, "audio_grid": store.audio_grid}
+    for name, noted in notes.items():
+        if noted not in (None, getattr(layout, name)):
+            raise GridError(
+                f"Expected `{name}` to be {noted}, as it was noted when `{store.folder}` was "
+                f"packed, got {getattr(layout, name)}; correct `{name}`, or pack the features "
+                "again if the note is wrong."
+            )
 
 
 def look_at_split(

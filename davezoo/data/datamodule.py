@@ -16,7 +16,6 @@ from davezoo.annotations import Annotations
 from davezoo.annotations.video_scores import VideoScores
 from davezoo.data.checks import MissingFeaturesError
 from davezoo.data.dataset import EventDataset, Sample
-from davezoo.data.features import Modality
 from davezoo.data.loaders import Order, longest_first, make_loader, videos_seen
 from davezoo.data.manifest import Manifest, SplitManifest
 from davezoo.data.sampling import EpochSampler
@@ -178,8 +177,7 @@ class EventDataModule(LightningDataModule):
     @property
     def grid(self) -> FeatureGrid:
         """Where the steps of a video lie, if it has no frame rate of its own."""
-        leading: Modality = "visual" if self.visual_width else "audio"
-        return self.layout.grid_of(leading, self.layout.grid.fps)
+        return self.layout.grid_of(self.layout.leading, self.layout.grid.fps)
 
     @property
     def audio_grid(self) -> FeatureGrid | None:

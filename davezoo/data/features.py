@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Modality = Literal["visual", "audio"]
 
-_DEFAULT_MEMBER = "feats"  # what EPIC-Kitchens' SlowFast archives call their features
+DEFAULT_MEMBER = "feats"  # what EPIC-Kitchens' SlowFast archives call their features
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -140,6 +140,16 @@ class FeatureLayout:
     def file_names(self, modality: Modality, video: str) -> list[str]:
         """Return the files of a video to read; none if the modality is not read."""
         return _names(self.patterns(modality), video)
+
+    @property
+    def leading(self) -> Modality:
+        """The modality whose steps are those of the video."""
+        return "visual" if self.patterns("visual") else "audio"
+
+    @property
+    def counts_own_frames(self) -> bool:
+        """Whether the steps of a video count frames of its own rate."""
+        return self.own_fps and (self.leading == "visual" or self.audio_grid is None)
 
     def grid_of(self, modality: Modality, fps: float) -> FeatureGrid:
         """Return where the steps of a modality lie, in a video of `fps` frames a second."""
@@ -298,7 +308,7 @@ def _open_member(path: Path, wanted: str | None) -> FeatureArray:
     """Read the head of an array in a .npz archive."""
     with zipfile.ZipFile(path) as archive:
         members = [name.removesuffix(".npy") for name in archive.namelist()]
-        member = members[0] if wanted is None and len(members) == 1 else wanted or _DEFAULT_MEMBER
+        member = members[0] if wanted is None and len(members) == 1 else wanted or DEFAULT_MEMBER
         if member not in members:
             raise FeatureError(
                 f"Expected `{path}` to hold {member!r}, got {sorted(members)}; name the array in "

@@ -85,8 +85,8 @@ def pack(
         output: folder to pack into; by default that of the features with `.packed` added, or
             `features.packed` in the root of `data` where the features lie in the root itself.
         dtype: type to store; by default each array keeps its own, float64 as float32.
-        grid: where the visual steps lie in seconds, kept beside the features; by default that of
-            `data`.
+        grid: where the visual steps lie in seconds, noted beside the features and compared
+            wherever they are read; by default that of `data`.
         audio_grid: the same for the audio, where it differs.
         verify: packed folder whose checksums to compare, instead of packing.
 
@@ -107,7 +107,7 @@ def pack(
         return
     if data is not None:
         features = data.root / data.features
-        grid, audio_grid = grid or data.grid, audio_grid or getattr(data, "audio_grid", None)
+        grid, audio_grid = grid or data.layout.grid, audio_grid or data.layout.audio_grid
     folder = Path(str(features)).expanduser()
     root = folder.parent if data is None else data.root
     beside = folder.with_name(f"{folder.name}.packed")

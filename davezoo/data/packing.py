@@ -27,7 +27,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from davezoo.data.features import FeatureError
+from davezoo.data.features import DEFAULT_MEMBER, FeatureError
 from davezoo.json_files import read_json
 from davezoo.structures import FeatureGrid
 
@@ -105,7 +105,9 @@ class PackedFolder:
             PackError: if the index and the shards do not belong together.
         """
         members = self._members.get(name, [])
-        full_name = members[0] if len(members) == 1 else f"{name}:feats" if members else name
+        full_name = name
+        if members:
+            full_name = members[0] if len(members) == 1 else f"{name}:{DEFAULT_MEMBER}"
         if full_name not in self._arrays:
             known = f", only {sorted(members)}" if members else ""
             raise FeatureError(

@@ -8,14 +8,13 @@ files (durations that are too short, audio tracks that end early) raise no alarm
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from davezoo.annotations.naming import find_pattern, find_surplus, videos_found
 
 if TYPE_CHECKING:
     from davezoo.structures import FeatureGrid
@@ -33,7 +32,6 @@ _LEAST_SHARE = 0.25
 # Events of videos that end this many times later than the features were not written in seconds.
 _FRAMES_FACTOR = 5
 _VGGISH_HOP = 0.96
-_VIDEOS_LOOKED_AT = 50  # to find out how ids and file names differ; each is sought in all names
 
 
 def explain_missing(videos: Sequence[str], pattern: str, present: Iterable[str]) -> str:
@@ -45,24 +43,31 @@ def explain_missing(videos: Sequence[str], pattern: str, present: Iterable[str])
         present: names of all files, relative to the folder.
     """
     files = set(present)
-    best = _best_pattern(videos, pattern, files)
+    best = find_pattern(videos, pattern, files)
     if best:
-        video = _found(best, videos, files)[0]
+        video = videos_found(best, videos, files)[0]
         return (
             f"The files are there under other names: {best.replace('{video}', video)!r} for video "
             f"{video!r}. Write the pattern {best!r} instead of {pattern!r}."
         )
     spelt = {name.casefold(): name for name in files}
     small = [video.casefold() for video in videos]
-    best = _best_pattern(small, pattern.casefold(), set(spelt))
+    best = find_pattern(small, pattern.casefold(), set(spelt))
     if best:
-        found = _found(best, small, set(spelt))[0]
+        found = videos_found(best, small, set(spelt))[0]
         video, name = videos[small.index(found)], spelt[best.replace("{video}", found)]
         return (
             f"Ids and file names differ in upper and lower case: {name!r} for video {video!r}. "
             "Rename the files, or correct the ids in the annotations."
         )
-    return _explain_surplus_in_ids(videos, pattern, files)
+    surplus, video, bare = find_surplus(videos, pattern, files)
+    if surplus:
+        return (
+            f"All ids of the annotations contain {surplus!r}, which the names of the files lack "
+            f"({pattern.replace('{video}', bare)!r} for video {video!r}): remove it from the ids, "
+            "or rename the files."
+        )
+    return ""
 
 
 def explain_audio(
@@ -202,55 +207,3 @@ def _constant_factor(ratios: FloatArray, most_spread: float) -> float | None:
 
 def _count(values: FloatArray) -> int:
     return int(np.isfinite(values).sum())
-
-
-def _best_pattern(videos: Sequence[str], pattern: str, present: set[str]) -> str:
-    """Return the pattern most like the given one that finds most videos, or nothing.
-
-    Ids are sought inside the names; what stands around them is a candidate, and every candidate is
-    tried on all videos.
-    """
-    sought = videos[:: max(1, len(videos) // _VIDEOS_LOOKED_AT)]
-    candidates = Counter(
-        "{video}".join(name.rpartition(video)[::2])
-        for video in sought
-        for name in sorted(present)
-        if video in name
-    )
-    likely = [text for text, _ in candidates.most_common(20)]
-    found = {text: len(_found(text, videos, present)) for text in likely}
-    good = [text for text, count in found.items() if 2 * count > len(videos)]
-    return max(good, key=lambda text: SequenceMatcher(None, text, pattern).ratio(), default="")
-
-
-def _found(pattern: str, videos: Sequence[str], present: set[str]) -> list[str]:
-    """Return the videos whose file is there under a pattern."""
-    return [video for video in videos if pattern.replace("{video}", video) in present]
-
-
-def _explain_surplus_in_ids(videos: Sequence[str], pattern: str, present: set[str]) -> str:
-    """Say what all ids of the annotations have and the file names have not."""
-    first = _common_start(videos)
-    last = _common_start([video[::-1] for video in videos])[::-1]
-    # The shared part may be longer than what is too much: three ids may all start with `v_a`.
-    cuts = [(first[:end], [v[end:] for v in videos]) for end in range(1, len(first) + 1)]
-    cuts += [(last[start:], [v[: start - len(last)] for v in videos]) for start in range(len(last))]
-    for surplus, bare in cuts:
-        if 2 * len(_found(pattern, bare, present)) > len(videos) > 1:
-            return (
-                f"All ids of the annotations contain {surplus!r}, which the names of the files "
-                f"lack ({pattern.replace('{video}', bare[0])!r} for video {videos[0]!r}): remove "
-                "it from the ids, or rename the files."
-            )
-    return ""
-
-
-def _common_start(texts: Sequence[str]) -> str:
-    """Return what all texts start with: what the first and last in alphabetical order share."""
-    pairs = zip(min(texts, default=""), max(texts, default=""), strict=False)
-    return "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def as_floats(values: Iterable[Any]) -> FloatArray:
-    """Return numbers as an array in which None is NaN."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

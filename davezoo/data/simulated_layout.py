@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from davezoo.data.features import DEFAULT_MEMBER
 from davezoo.errors import InputError
 from davezoo.recipes import read_data_settings
 
 FileNames = str | list[str] | dict[str, str] | None
-_ARCHIVE_MEMBER = "feats"  # of archives whose pattern names none, as in EPIC-Kitchens' releases
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _file(
     beside_id = name.removesuffix(path.suffix).replace("{video}", " ").split()
     return SimulatedFile(
         name=name,
-        member=(member or _ARCHIVE_MEMBER) if path.suffix == ".npz" else None,
+        member=(member or DEFAULT_MEMBER) if path.suffix == ".npz" else None,
         kind="_".join([part.strip("_/") for part in beside_id] + [member] * bool(member)),
         modality=modality,
         width=width,

@@ -73,12 +73,17 @@ class Simulation:
         Raises:
             ValueError: if a number is out of bounds.
         """
-        for name in ("num_classes", "max_events", "rgb_width", "flow_width", "vggish_width"):
-            if getattr(self, name) < 1:
+        at_least_0 = ["num_train", "num_validation", "num_test", "distractors", "signal_to_noise"]
+        at_least_1 = ["num_classes", "max_events", "rgb_width", "flow_width", "vggish_width"]
+        bounds = dict.fromkeys(at_least_0, 0) | dict.fromkeys(at_least_1, 1)
+        for name, least in bounds.items():
+            if not least <= getattr(self, name) < np.inf:
                 raise InputError(
-                    f"Expected `{name}` to be at least 1, got {getattr(self, name)}; raise it."
+                    f"Expected `{name}` to be a number of at least {least}, got "
+                    f"{getattr(self, name)}; correct it."
                 )
-        if not 0 < 2 * self.shortest_event <= self.min_duration <= self.max_duration:
+        times = (2 * self.shortest_event, self.min_duration, self.max_duration)
+        if not 0 < times[0] <= times[1] <= times[2] < np.inf:
             raise InputError(
                 "Expected 0 < 2 `shortest_event` <= `min_duration` <= `max_duration`, got "
                 f"{self.shortest_event}, {self.min_duration} and {self.max_duration} seconds; "

@@ -10,7 +10,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from davezoo.annotations import Annotations
 from davezoo.annotations.video_scores import VideoScores
-from davezoo.data.checks import CheckedSplit, look_at_split
+from davezoo.data.checks import (
+    CheckedSplit,
+    MissingFeaturesError,
+    check_packed_grid,
+    look_at_split,
+)
 from davezoo.data.features import FeatureLayout, FeatureStore, open_store
 from davezoo.data.manifest import SplitManifest
 from davezoo.data.sources import Sources
@@ -71,8 +76,21 @@ class Subsets:
 
     @cached_property
     def store(self) -> FeatureStore:
-        """Where the feature files lie; they are listed once."""
-        return open_store(self.layout.folder)
+        """Where the feature files lie; they are listed once.
+
+        Raises:
+            MissingFeaturesError: if there is no such folder.
+            GridError: if they were packed with another grid.
+        """
+        folder = self.layout.folder
+        if not folder.is_dir():
+            raise MissingFeaturesError(
+                f"Expected the feature files in the folder `{folder}`, got no such folder; correct "
+                "`root` or `features`."
+            )
+        store = open_store(folder)
+        check_packed_grid(store, self.layout)
+        return store
 
     def ground_truth(self, split: str) -> Annotations:
         """Return all videos and events of a subset, also the videos that loading skips.
@@ -93,8 +111,9 @@ class Subsets:
         """Look at the files of a subset and check them, the first time it is asked for.
 
         Raises:
-            GridError: if all videos contradict the time grid alike.
-            MissingFeaturesError: if videos cannot be used and must not be skipped.
+            GridError: if all videos, or the packed folder, contradict the time grid.
+            MissingFeaturesError: if the folder is absent, or videos cannot be used and must not
+                be skipped.
             AnnotationError: if the annotations are damaged or lack the subset.
         """
         key = split.lower()

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -36,6 +33,7 @@ from davezoo.data.simulation import (
 from davezoo.errors import InputError
 from davezoo.json_files import write_json
 from davezoo.recipes import find_recipe
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +123,10 @@ def write_simulation(
     drawn = not origins
     source = draw_annotations(simulation, layout.splits) if drawn else _read(layout, origins)
     if max_videos is not None:
+        if max_videos < 1:
+            raise InputError(
+                f"Expected `max_videos` to be at least 1, got {max_videos}; leave it out for all."
+            )
         source = source.select(source.videos.groupby("subset", sort=False).head(max_videos))
     subsets = _used_splits(layout, source, drawn) if splits is None else splits
     chosen = pd.concat([source.split(subset).videos for subset in subsets])
@@ -265,8 +267,8 @@ def _write_tables(
             # Ids stand alone in their column, or as the name of a video file.
             known = table.apply(lambda column: column.str.removesuffix(".mp4").isin(ids))
             content = table[known.any(axis=1)].to_csv(index=False).encode()
-        with _complete(output / name) as stream:
-            stream.write(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+        with whole_file(output / name) as part:
+            part.write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
 
 
 def _claim_folder(
@@ -328,7 +330,7 @@ def _write_features(
             if file in paths:
                 arrays.setdefault(paths[file], {})[file.member] = features
         for path, members in arrays.items():
-            with _complete(path) as stream:
+            with whole_file(path) as part, part.open("wb") as stream:
                 _save(stream, members)
         written += 1
     return written
@@ -349,13 +351,3 @@ def _save(stream: IO[bytes], members: dict[str | None, NDArray[Any]]) -> None:
     else:
         archive: dict[str, Any] = {str(name): array for name, array in members.items()}
         np.savez(stream, **archive)
-
-
-@contextmanager
-def _complete(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write that is either complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.incomplete{os.getpid()}")
-    with temporary.open("wb") as stream:
-        yield stream
-    temporary.replace(path)

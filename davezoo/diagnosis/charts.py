@@ -1,193 +1,287 @@
-"""Bar charts as plain numbers, which the page draws as SVG."""
+"""Charts as SVG documents that stand alone: on the diagnosis page and, as images, in a report.
+
+A document brings its own colours, light and dark. Its words come from files that anybody may have
+written: letters that are not printable, which XML refuses or which turn text around, are replaced,
+and the template escapes the rest.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from davezoo.evaluation.results import printable
+from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HEIGHT = 150.0  # units of the drawing area, as all lengths here
-_BAR_WIDTH = 30.0
-_GAP = 16.0
-_LABEL_WIDTH = 62.0
+    from jinja2 import Template
+    from numpy.typing import NDArray
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HEIGHT = 150.0  # of upright charts; units of the drawing area, as all lengths here
+_WIDTH = 300.0  # of lying bars
+_STACK_WIDTH = 38.0
+_BIN_WIDTH = 16.0
+_BAR_HEIGHT = 13.0
+_LINE_HEIGHT = 19.0
+_LETTER_WIDTH = 7.5  # more than the mean of a letter of 12 units in wide fonts
+_NICE = (1, 2, 4, 6, 8, 10)
+
+
+class Series(NamedTuple):
+    """Bars of one meaning.
+
+    Args:
+        name: what the legend calls them.
+        kind: CSS class, which gives the colour.
+    """
+
+    name: str
+    kind: str
+
+
+class Row(NamedTuple):
+    """One line of lying bars.
+
+    Args:
+        label: what stands to the left of it.
+        values: length of the bar of each series, none negative.
+    """
+
+    label: str
+    values: Sequence[float]
+
+
+class Section(NamedTuple):
+    """Lines of lying bars under one heading.
+
+    Args:
+        heading: what they have in common; empty for none.
+        rows: the lines.
+        reference: value of a dashed line across them; None for none.
+    """
+
+    heading: str
+    rows: Sequence[Row]
+    reference: float | None = None
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a chart.
-
-    Args:
-        x: left edge.
-        y: upper edge, downward.
-        width: width.
-        height: height.
-        kind: CSS class, which gives the colour.
-        title: what it says when it is pointed at.
-        value: number written above it; empty for none.
-    """
+    """A rectangle: its upper left corner, size, CSS class and what it says when pointed at."""
 
     x: float
     y: float
     width: float
     height: float
     kind: str
-    title: str
-    value: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words: where they stand, the end they are held at (`start`, `middle`, `end`), CSS class."""
+
+    x: float
+    y: float
+    words: str
+    anchor: str = "middle"
+    kind: str = "label"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line between two points."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A bar chart.
+    """A drawing; the origin is the upper left corner of its plot, y goes downward.
 
     Args:
-        title: what it shows.
-        width: width of the drawing area.
-        height: height of the drawing area.
-        bars: the bars.
-        labels: place and text of the labels below.
-        ticks: height and text of the ticks at the left.
-        reference: height of the dashed line, or None.
-        reference_text: what the dashed line says when it is pointed at.
+        title: what it shows, for those who cannot see it.
+        left: room left of the plot, for labels.
+        width: width of the plot and of the room right of it.
+        height: height of the plot and of the room below it.
+        grid: lines under the bars.
+        bars: rectangles.
+        references: dashed lines over the bars.
+        texts: words, over all.
     """
 
     title: str
+    left: float
     width: float
     height: float
-    bars: list[Bar]
-    labels: list[tuple[float, str]]
-    ticks: list[tuple[float, str]]
-    reference: float | None = None
-    reference_text: str = ""
+    grid: list[Line] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    references: list[Line] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+
+    def to_svg(self) -> str:
+        """Return the drawing as a document that can also stand within an HTML page."""
+        return _template().render(chart=self)
 
 
-def draw_groups(
-    title: str,
-    groups: Sequence[str],
-    series: Sequence[tuple[str, str, Sequence[float]]],
-    reference: tuple[str, float] | None = None,
-    highest: float = 0.0,
+@functools.cache
+def _template() -> Template:
+    environment = page_templates(_TEMPLATES)
+    environment.filters["printable"] = printable
+    return environment.get_template("chart.svg")
+
+
+def draw_rows(
+    title: str, series: Sequence[Series], sections: Sequence[Section], digits: int = 1
 ) -> Chart:
-    """Draw shares, one cluster of bars a group.
+    """Draw lying bars from a common ground line, the value of each at its end.
 
     Args:
         title: what is shown.
-        groups: label of each cluster.
-        series: name, CSS class and shares (0 to 1, one a group) of each bar of a cluster.
-        reference: name and share of a line across all clusters.
-        highest: a share that must have room, so that several charts can have one scale.
+        series: what the bars of each row are; a legend names them where they are several.
+        sections: the rows, at least one.
+        digits: decimals of the values.
     """
-    line = 0.0 if reference is None else reference[1]
-    highest = max(highest, line, *(share for _, _, shares in series for share in shares))
-    top = max(0.2, math.ceil(highest * 5 - 1e-9) / 5)
-    step = max(len(series) * _BAR_WIDTH + _GAP, _LABEL_WIDTH)
-    margin = (step - len(series) * _BAR_WIDTH) / 2
-    bars = [
-        Bar(
-            x=round(margin + place * step + index * _BAR_WIDTH, 1),
-            y=round(_HEIGHT * (1 - share / top), 1),
-            width=_BAR_WIDTH - 2,
-            height=round(_HEIGHT * share / top, 1),
-            kind=kind,
-            title=f"{group}: {name} {100 * share:.1f} %",
-            value=f"{100 * share:.0f}",
-        )
-        for index, (name, kind, shares) in enumerate(series)
-        for place, (group, share) in enumerate(zip(groups, shares, strict=True))
-    ]
-    return Chart(
-        title=title,
-        width=len(groups) * step,
-        height=_HEIGHT,
-        bars=bars,
-        labels=[((place + 0.5) * step, group) for place, group in enumerate(groups)],
-        ticks=[((1 - part) * _HEIGHT, f"{100 * part * top:.0f}") for part in (0.0, 0.5, 1.0)],
-        reference=None if reference is None else _HEIGHT * (1 - line / top),
-        reference_text="" if reference is None else f"{reference[0]} {100 * line:.1f} %",
-    )
+    rows = [row for section in sections for row in section.rows]
+    references = [section.reference or 0.0 for section in sections]
+    top = _nice_top(max([*references, *(value for row in rows for value in row.values)]))
+    left = 12 + _LETTER_WIDTH * max(len(shorten(row.label)) for row in rows)
+    chart = Chart(title, left, _WIDTH + 60, 0)
+    y = 0.0
+    for heading, entries, reference in sections:
+        if heading:
+            y += _LINE_HEIGHT
+            chart.texts.append(Text(-left, y, heading, "start", "heading"))
+            y += 7
+        start = y
+        for label, values in entries:
+            height = len(series) * _BAR_HEIGHT
+            chart.texts.append(Text(-8, y + height / 2 + 4, shorten(label), "end"))
+            for (name, kind), value in zip(series, values, strict=True):
+                words = f"{value:.{digits}f}"
+                length = _WIDTH * value / top
+                bar = Bar(0, y, length, _BAR_HEIGHT - 1, kind, f"{label}: {name} {words}")
+                chart.bars.append(bar)
+                chart.texts.append(Text(length + 5, y + 10, words, "start", "value"))
+                y += _BAR_HEIGHT
+            y += 6
+        if reference is not None:
+            x = _WIDTH * reference / top
+            chart.references.append(Line(x, start - 3, x, y - 3))
+    for part in (0.0, 0.5, 1.0):
+        chart.grid.append(Line(part * _WIDTH, 0, part * _WIDTH, y))
+        chart.texts.append(Text(part * _WIDTH, y + 14, f"{part * top:,g}"))
+    return _with_legend(chart, series if series[1:] else (), y + 20)
 
 
 def draw_stacks(
-    title: str, groups: Sequence[str], kinds: Sequence[tuple[str, str]], counts: np.ndarray
+    title: str, series: Sequence[Series], groups: Sequence[str], counts: NDArray[np.int64]
 ) -> Chart:
-    """Draw how the parts of each group share it, one stack of full height a group.
+    """Draw how the parts of each group share it, one upright stack of full height a group.
 
     Args:
         title: what is shown.
+        series: what each of P parts is, lowest first.
         groups: label of each of G stacks.
-        kinds: name and CSS class of each of P parts, lowest first.
         counts: what is counted, (G, P); a group of nothing stays empty.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     floors = np.cumsum(shares, axis=1) - shares
-    step = _BAR_WIDTH + _GAP / 2
-    bars = [
-        Bar(
-            x=round(_GAP / 4 + place * step, 1),
-            y=round(_HEIGHT * (1 - floors[place, part] - shares[place, part]), 1),
-            width=_BAR_WIDTH,
-            height=round(_HEIGHT * shares[place, part], 1),
-            kind=kind,
-            title=f"{group}: {name} {100 * shares[place, part]:.1f} %, {counts[place, part]:,}",
-        )
-        for place, group in enumerate(groups)
-        for part, (name, kind) in enumerate(kinds)
-        if counts[place, part]
-    ]
-    return Chart(
-        title=title,
-        width=len(groups) * step,
-        height=_HEIGHT,
-        bars=bars,
-        labels=[((place + 0.5) * step, group) for place, group in enumerate(groups)],
-        ticks=[((1 - part) * _HEIGHT, f"{100 * part:.0f}") for part in (0.0, 0.5, 1.0)],
-    )
+    chart = Chart(title, 44, len(groups) * _STACK_WIDTH + 12, 0)
+    _draw_scale(chart, len(groups) * _STACK_WIDTH, [0, 50, 100])
+    for place, group in enumerate(groups):
+        chart.texts.append(Text((place + 0.5) * _STACK_WIDTH, _HEIGHT + 16, group))
+        for part, (name, kind) in enumerate(series):
+            share = shares[place, part]
+            chart.bars.append(
+                Bar(
+                    x=place * _STACK_WIDTH + 4,
+                    y=_HEIGHT * (1 - floors[place, part] - share),
+                    width=_STACK_WIDTH - 8,
+                    height=_HEIGHT * share,
+                    kind=kind,
+                    title=f"{group}: {name} {100 * share:.1f} %, {counts[place, part]:,}",
+                )
+            )
+    return _with_legend(chart, series, _HEIGHT + 26)
 
 
-def draw_histogram(
-    title: str, kind: str, edges: Sequence[float], counts: Sequence[int], unit: str
+def draw_histograms(
+    title: str,
+    series: Sequence[Series],
+    edges: Sequence[float],
+    counts: Sequence[Sequence[int]],
+    unit: str,
 ) -> Chart:
-    """Draw a histogram of signed values, symmetrical around zero.
+    """Draw histograms of signed values with the same bins, side by side in each bin.
 
     Args:
         title: what is shown.
-        kind: CSS class of the bars.
-        edges: edges of the bins, ascending, (B + 1,).
-        counts: how many values lie in each bin, (B,); beyond the outer edges in the outer bins.
+        series: what each of S histograms is.
+        edges: edges of the bins, ascending and symmetrical around zero, (B + 1,).
+        counts: how many values lie in each bin, (S, B); beyond the outer edges in the outer bins.
         unit: unit of the edges.
     """
-    top = max(*counts, 1)
-    width = _BAR_WIDTH / 2
-    last = len(counts) - 1
-    bars = []
-    for place, count in enumerate(counts):
-        low = "" if place == 0 else f"from {edges[place]:+.2f} "
-        high = "" if place == last else f"to {edges[place + 1]:+.2f} "
-        bars.append(
-            Bar(
-                x=place * width,
-                y=round(_HEIGHT * (1 - count / top), 1),
-                width=width - 1,
-                height=round(_HEIGHT * count / top, 1),
-                kind=kind,
-                title=f"{low}{high}{unit}: {count:,}",
-            )
-        )
-    full = len(counts) * width
-    middle = full / 2
-    return Chart(
-        title=title,
-        width=full,
-        height=_HEIGHT,
-        bars=bars,
-        labels=[
-            (width, f"{edges[0]:+.1f}"),
-            (middle, f"0 {unit}"),
-            (full - width, f"{edges[-1]:+.1f}"),
-        ],
-        ticks=[(_HEIGHT, "0"), (0.0, f"{top:,}")],
-    )
+    num_bins = len(edges) - 1
+    full = num_bins * _BIN_WIDTH
+    top = _nice_top(max(max(row) for row in counts))
+    width = (_BIN_WIDTH - 2) / len(series)
+    chart = Chart(title, 44, full + 24, 0)
+    _draw_scale(chart, full, [0, top])
+    for index, ((name, kind), row) in enumerate(zip(series, counts, strict=True)):
+        for place, count in enumerate(row):
+            low = "" if place == 0 else f"from {edges[place]:+.3g} "
+            high = "" if place == num_bins - 1 else f"to {edges[place + 1]:+.3g} "
+            height = _HEIGHT * count / top
+            x = place * _BIN_WIDTH + 1 + index * width
+            words = f"{name} {low}{high}{unit}: {count:,}"
+            chart.bars.append(Bar(x, _HEIGHT - height, width, height, kind, words))
+    middle = (0, f"{edges[0]:+.3g}"), (full / 2, f"0 {unit}"), (full, f"{edges[-1]:+.3g}")
+    chart.texts.extend(Text(x, _HEIGHT + 16, words) for x, words in middle)
+    chart.references.append(Line(full / 2, 0, full / 2, _HEIGHT))
+    return _with_legend(chart, series, _HEIGHT + 26)
+
+
+def _draw_scale(chart: Chart, width: float, values: Sequence[float]) -> None:
+    """Draw grid lines at values of the vertical axis, the last of which is the upper edge."""
+    for value in values:
+        y = _HEIGHT * (1 - value / values[-1])
+        chart.grid.append(Line(0, y, width, y))
+        chart.texts.append(Text(-8, y + 4, f"{value:,g}", "end"))
+
+
+def _with_legend(chart: Chart, series: Sequence[Series], y: float) -> Chart:
+    """Add what the colours mean, in as many lines as it takes, and end the chart below it."""
+    x = -chart.left
+    for name, kind in series:
+        length = 26 + _LETTER_WIDTH * len(name)
+        if x + length > chart.width and x > -chart.left:
+            x, y = -chart.left, y + _LINE_HEIGHT
+        chart.bars.append(Bar(x, y, 14, 10, kind))
+        chart.texts.append(Text(x + 19, y + 9, name, "start"))
+        x += length + 8
+    return replace(chart, height=y + (_LINE_HEIGHT if series else 0))
+
+
+def _nice_top(highest: float) -> float:
+    """Return the end of a scale: the next round number above a value; 1 for zero."""
+    if highest <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(highest))
+    return next(nice * unit for nice in _NICE if highest <= nice * unit * (1 + 1e-9))
+
+
+def shorten(text: str, most_letters: int = 44) -> str:
+    """Cut what does not fit; only for display."""
+    return text if len(text) <= most_letters else f"{text[: most_letters - 1]}…"

@@ -28,7 +28,7 @@ from davezoo.diagnosis.modalities import ModalityCounts, compare_modalities
 from davezoo.diagnosis.overlaps import find_overlaps
 from davezoo.diagnosis.page import write_page
 from davezoo.errors import InputError
-from davezoo.evaluation.evaluate import read_both
+from davezoo.evaluation.evaluate import read_both, refuse_other_videos
 from davezoo.evaluation.ground_truth import select_ground_truth
 from davezoo.evaluation.predictions import read_predictions
 from davezoo.evaluation.protocols import Protocol, get_protocol
@@ -88,9 +88,8 @@ class Diagnosis:
     def format_table(self) -> str:
         """Return the main findings as text, shares and scores in percent."""
         errors = self.errors
-        gains = sorted(errors.gains.items(), key=lambda entry: -entry[1])
         lines = [f"average mAP {100 * errors.avg_map:.2f}; gained by taking away false positives"]
-        lines += [f"  {name:<18}{100 * gain:+6.2f}" for name, gain in gains]
+        lines += [f"  {name:<18}{100 * gain:+6.2f}" for name, gain in errors.ranked_gains]
         lines += [
             f"correctly localized events by duration in s, %: by any detection at tIoU above 0.5, "
             f"by a strong one at {self.tiou:g}",
@@ -172,6 +171,10 @@ def diagnose(
         visual=visual,
         tiou=tiou,
     )
+    refuse_other_videos(predictions, table, diagnosis.result)
+    if audio_predictions and audio and visual_predictions and visual:
+        refuse_other_videos(audio_predictions, audio, diagnosis.alone["audio"])
+        refuse_other_videos(visual_predictions, visual, diagnosis.alone["visual"])
     notes = [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
     write_page(output, diagnosis, f"Diagnosis of {predictions.name}", notes)
     sys.stdout.write(f"{diagnosis.format_table()}wrote {output}\n")

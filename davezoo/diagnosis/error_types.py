@@ -62,6 +62,11 @@ class ErrorTypes:
     avg_map: float
     gains: dict[str, float]
 
+    @property
+    def ranked_gains(self) -> list[tuple[str, float]]:
+        """Name and gain of each type, the dearest first."""
+        return sorted(self.gains.items(), key=lambda entry: -entry[1])
+
 
 def classify_detections(matches: Matches, overlaps: Overlaps) -> NDArray[np.int8]:
     """Return the outcome of each detection at each threshold.

@@ -91,7 +91,7 @@ class Matches:
         if ignored is not None:
             is_false &= ~ignored
         num_false: NDArray[np.int64] = np.cumsum(is_false, axis=1)
-        start = np.searchsorted(self.detection_class, self.detection_class)
+        start = np.arange(len(self.rank)) - self.rank  # of the class of each detection
         num_false = num_false - np.pad(num_false, ((0, 0), (1, 0)))[:, start]
 
         kept = slice(None) if chosen is None else chosen

@@ -6,15 +6,21 @@ value, and a content security policy lets no script run at all.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from davezoo import __version__
-from davezoo.diagnosis.charts import Chart, draw_groups, draw_histogram, draw_stacks
 from davezoo.diagnosis.error_types import OUTCOMES
+from davezoo.diagnosis.figures import (
+    draw_boundaries,
+    draw_costs,
+    draw_durations,
+    draw_ranks,
+    draw_sensitivities,
+)
 from davezoo.diagnosis.modalities import FOUND_BY
 from davezoo.pages import page_templates
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_CONFUSIONS = 20
-_KINDS = [(name, name.replace(" ", "-")) for name in OUTCOMES]
 _EXPLANATIONS = {
     "double detection": "right, but a better-scored detection has the event",
     "wrong label": "the times of an event of another class",
@@ -48,63 +53,16 @@ def write_page(path: Path, diagnosis: Diagnosis, title: str, notes: Sequence[str
         title=title,
         notes=[*notes, *(f"{remark}." for remark in diagnosis.remarks)],
         diagnosis=diagnosis,
-        durations=_draw_durations(diagnosis) if diagnosis.durations else None,
-        ranks=_draw_ranks(diagnosis),
-        kinds=_KINDS,
-        gains=sorted(diagnosis.errors.gains.items(), key=lambda entry: -entry[1]),
+        durations=draw_durations(diagnosis.durations),
+        ranks=draw_ranks(diagnosis.errors),
+        costs=draw_costs(diagnosis.errors),
+        outcomes=OUTCOMES,
         explanations=_EXPLANATIONS,
-        sensitivities=_draw_sensitivities(diagnosis),
-        boundaries=_draw_boundaries(diagnosis),
+        sensitivities=draw_sensitivities(diagnosis.sensitivities),
+        boundaries=draw_boundaries(diagnosis.boundaries) if diagnosis.boundaries.summary else None,
         confusions=diagnosis.confusions[:_MOST_CONFUSIONS],
         found_by=FOUND_BY,
         version=__version__,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")  # names may hold lone surrogates
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _draw_durations(diagnosis: Diagnosis) -> Chart:
-    shares = diagnosis.durations
-    return draw_groups(
-        "Correctly localized events by duration in seconds, %",
-        [entry.group for entry in shares],
-        [
-            ("by any detection", "any-detection", [entry.localized_share for entry in shares]),
-            ("by a strong detection", "strong-detection", [entry.found_share for entry in shares]),
-        ],
-    )
-
-
-def _draw_ranks(diagnosis: Diagnosis) -> Chart:
-    counts = diagnosis.errors.counts
-    ranks = [f"{rank + 1}G" for rank in range(len(counts))]
-    return draw_stacks("What detections are, by rank, %", ranks, _KINDS, counts)
-
-
-def _draw_sensitivities(diagnosis: Diagnosis) -> list[Chart]:
-    shown = [score.avg_map_n for entry in diagnosis.sensitivities for score in entry.scores]
-    return [
-        draw_groups(
-            entry.name,
-            [score.group for score in entry.scores],
-            [("average mAP_N", "strong-detection", [score.avg_map_n for score in entry.scores])],
-            ("average mAP_N of all events", entry.avg_map_n),
-            highest=max(shown),
-        )
-        for entry in diagnosis.sensitivities
-    ]
-
-
-def _draw_boundaries(diagnosis: Diagnosis) -> list[Chart]:
-    errors = diagnosis.boundaries
-    return [
-        draw_histogram(
-            f"{boundary}: detections by signed error", "strong-detection", errors.edges, counts, "s"
-        )
-        for boundary, counts in errors.histograms.items()
-    ]

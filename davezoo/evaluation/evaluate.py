@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from davezoo.annotations import read_annotations, read_blocked
-from davezoo.evaluation.predictions import read_predictions
+from davezoo.evaluation.predictions import PredictionError, read_predictions
 from davezoo.evaluation.protocols import Protocol, ProtocolError, get_protocol
 from davezoo.evaluation.scoring import score
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from davezoo.annotations import Annotations
     from davezoo.annotations.classes import Labels
     from davezoo.evaluation.predictions import PredictionTable
+    from davezoo.evaluation.results import EvaluationResult
 
 __all__ = ["evaluate", "score"]
 
@@ -111,6 +112,24 @@ def read_both(
         labels=kind if is_table else None,
     )
     return choose_split(everything, split, rules), read_predictions(predictions, kind)
+
+
+def refuse_other_videos(path: Path, table: PredictionTable, result: EvaluationResult) -> None:
+    """Refuse a file of detections that are all about other videos than those that were scored.
+
+    Args:
+        path: the file, for the message.
+        table: its detections.
+        result: their score.
+
+    Raises:
+        PredictionError: if it names videos, and none of the split.
+    """
+    if table.video_ids and not result.num_scored_videos:
+        raise PredictionError(
+            f"Expected {path} to hold detections in split {result.split!r}, got "
+            f"{len(table.video_ids)} videos, none of them in it; give `split` or another file."
+        )
 
 
 def choose_split(annotations: Annotations, split: str | None, rules: Protocol) -> Annotations:

@@ -40,7 +40,7 @@ def timeline(
     Args:
         detections: entries with `segment` (start and end in seconds), `label` (name) and `score`
             (0 to 1), as an ActivityNet-format detections file holds them for one video.
-        duration: length of the video in seconds.
+        duration: length of the video in seconds; NaN where unknown.
         events: annotated events with `segment` and `label`; empty where there is no annotation.
         min_score: the lowest score that is drawn.
         title: first words above the picture.
@@ -58,7 +58,8 @@ def timeline(
     rows = {name: row for row, name in enumerate(classes)}
     _draw_bars(axes, rows, annotated, top=0.08, height=0.36, color=_EVENT_COLOR)
     _draw_bars(axes, rows, shown, top=0.52, height=0.36, color=_DETECTION_COLOR)
-    axes.set_xlim(0.0, max([duration, *(entry["segment"][1] for entry in [*annotated, *shown])]))
+    ends = [duration, *(entry["segment"][1] for entry in [*annotated, *shown])]
+    axes.set_xlim(0.0, max((end for end in ends if end > 0), default=1.0))  # NaN is not above 0
     axes.set_ylim(max(len(classes), 1), 0.0)
     axes.set_xlabel("seconds")
     axes.set_yticks(np.arange(len(classes)) + 0.5, [_shorten(name) for name in classes])

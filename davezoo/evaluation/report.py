@@ -4,15 +4,14 @@ The page is a single file without any network access. Labels, ids and notes come
 anybody may have written, so the template escapes every value, the script writes text only, and a
 content security policy lets no other script run.
 
-Imports neither torch nor lightning: `davezoo report` must start at once.
+Imports neither torch nor lightning: `davezoo report`, which davezoo/reports.py holds, must start at
+once.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,32 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from davezoo import __version__
-from davezoo.annotations import read_blocked
-from davezoo.errors import InputError
-from davezoo.evaluation.evaluate import read_both, score
-from davezoo.evaluation.predictions import read_predictions
-from davezoo.evaluation.protocols import get_protocol
-from davezoo.evaluation.results import printable
-from davezoo.evaluation.viewer import ScoredDetections, find_media, viewer_data
+from davezoo.evaluation.viewer import viewer_data
 from davezoo.pages import page_templates
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from davezoo.annotations import Annotations
-    from davezoo.annotations.classes import Labels
-    from davezoo.evaluation.predictions import PredictionTable
-    from davezoo.evaluation.protocols import Protocol
     from davezoo.evaluation.results import EvaluationResult
-    from davezoo.evaluation.viewer import MediaFiles
+    from davezoo.evaluation.viewer import MediaFiles, ScoredDetections
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("data.js", "classes.js", "lanes.js", "media.js", "list.js", "page.js")  # in this order
 _CURVE_WIDTH, _CURVE_HEIGHT = 360, 160  # units of the drawing area of the mAP curve
-
-
-class ReportError(InputError):
-    """A report cannot be made from what was given; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -68,78 +55,6 @@ class ReportFigure:
     def address(self) -> str:
         """The image as the address of an `img` element."""
         return f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
-
-
-def report(
-    predictions: list[Path] | Path,
-    annotations: Path,
-    protocol: str = "unav100",
-    split: str | None = None,
-    output: Path = Path("report.html"),
-    names: list[str] | None = None,
-    media: Path | None = None,
-    max_videos: int | None = None,
-    blocked: Path | None = None,
-    classes: list[Path] | Path | None = None,
-    video_info: list[Path] | Path | None = None,
-    labels: Labels | None = None,
-) -> None:
-    """Score detections and write the HTML report: scores, classes, videos over time.
-
-    The page is one file that needs no network. It lists all videos, sorted by how well they were
-    detected, and draws the annotated events and detections of the one that is chosen, with a slider
-    for the lowest score. Several files of detections stand one below the other:
-    `--predictions ours.json base.json --names ours base`.
-
-    Args:
-        predictions: detections in the ActivityNet layout, JSON, gzipped or not; one file or several
-            of the same videos, the most interesting one first.
-        annotations: annotation file of the data set, JSON or csv, gzipped or not.
-        protocol: unav100, thumos14-211, thumos14-212 (most papers), thumos14-213,
-            activitynet13-full, activitynet13-blocked, epic100-verb, epic100-noun or epic100-action.
-        split: subset to score; by default the one of the protocol, or the only one of the file.
-        output: the HTML file to write.
-        names: what to call each file of detections; by default what tells their paths apart.
-        media: folder with the videos, each named after its id (ID.mp4, ID.webm, ID.wav, ...). They
-            play in step with the timeline and stay where they are; the page links to them.
-        max_videos: show at most so many videos, spread from the best to the worst; by default all.
-        blocked: JSON list of video ids to leave out, as the ActivityNet server handed out.
-        classes: file with the names of the classes in order; two for epic100-action, [verbs,
-            nouns].
-        video_info: table of durations and frame rates, or several; adds the videos without events.
-        labels: what is read of events and detections of EPIC-Kitchens; by default what the protocol
-            scores.
-    """
-    rules = get_protocol(protocol)
-    paths = predictions if isinstance(predictions, list) else [predictions]
-    names = _name_files(paths, names)
-    found = None if media is None else find_media(media)
-    chosen, first = read_both(
-        paths[0],
-        annotations,
-        rules,
-        split,
-        classes=classes,
-        video_info=video_info,
-        labels=labels,
-    )
-    tables = [first, *(read_predictions(path, labels or rules.labels) for path in paths[1:])]
-    left_out = [] if blocked is None else read_blocked(blocked)
-    files = [
-        ScoredDetections(name, table, _score_one(path, chosen, table, rules, left_out))
-        for path, name, table in zip(paths, names, tables, strict=True)
-    ]
-    versions = dict.fromkeys(
-        (path.name, table.version) for path, table in zip(paths, tables, strict=True)
-    )
-    notes = [f"The detections file {name} says of itself: {v}." for name, v in versions if v]
-    notes += [f"{count} {oddity}." for oddity, count in chosen.repairs.items() if count]
-    title = f"Detections of {', '.join(names)}"
-    write_report(output, files, chosen, title, notes, max_videos, blocked=left_out, media=found)
-    for file in files:
-        heading = f"{printable(file.name)}\n" if files[1:] else ""
-        sys.stdout.write(heading + file.result.format_table())
-    sys.stdout.write(f"wrote {output}\n")
 
 
 def write_report(
@@ -186,52 +101,8 @@ def write_report(
         media_folder=None if media is None else media.folder,
         num_without_media=(data["media"] or []).count(None),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _name_files(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:
-    """Return the given names of files, or the shortest ends of their paths that tell them apart."""
-    if not paths:
-        raise ReportError("Expected `predictions` to be one file or more, got none; give a file.")
-    if names is None:
-        parts = [(*path.parts[:-1], _without_suffix(path.name)) for path in paths]
-        ends = [
-            ["/".join(p[-count:]) for p in parts] for count in range(1, max(map(len, parts)) + 1)
-        ]
-        names = next((end for end in ends if len(set(end)) == len(end)), ends[-1])
-    if len(names) != len(paths) or len(set(names)) < len(names):
-        raise ReportError(
-            f"Expected as many different `names` as files of detections, {len(paths)}, got "
-            f"{list(names)}; name each file once."
-        )
-    return list(names)
-
-
-def _without_suffix(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".json")
-
-
-def _score_one(
-    path: Path,
-    annotations: Annotations,
-    table: PredictionTable,
-    rules: Protocol,
-    blocked: Collection[str],
-) -> EvaluationResult:
-    """Score a file, and refuse one that is about other videos."""
-    result = score(annotations, table, rules, blocked)
-    if table.video_ids and not result.num_scored_videos:
-        raise ReportError(
-            f"Expected {path} to hold detections in split {result.split!r}, got "
-            f"{len(table.video_ids)} videos, none of them in it; give `split` or another file."
-        )
-    return result
 
 
 def _render(files: Sequence[ScoredDetections], **content: Any) -> str:

@@ -59,6 +59,8 @@ class EvaluationResult:
             counted; None where nothing is published.
         absent_videos: ids that the protocol counts and the annotations lack.
         blocked_list: name, number of ids and a short hash of the given list; None without one.
+        other_id: a missing video and what the detections call it, where they call most missing
+            videos otherwise; None where they do not.
     """
 
     protocol: dict[str, Any]
@@ -82,6 +84,7 @@ class EvaluationResult:
     num_protocol_videos: int | None = None
     absent_videos: list[str] = field(default_factory=list)
     blocked_list: dict[str, Any] | None = None
+    other_id: list[str] | None = None
 
     @property
     def remarks(self) -> list[str]:
@@ -99,7 +102,14 @@ class EvaluationResult:
             (self.num_near_duplicate_events, "near-duplicate events removed"),
             (self.num_short_events, "events removed as too short"),
         ]
-        return [f"{count} {what}" for count, what in counts if count] + self.differences
+        remarks = [f"{count} {what}" for count, what in counts if count]
+        if self.other_id is not None:
+            video, other = map(printable, self.other_id)
+            remarks.append(
+                f"the detections call most missing videos otherwise, such as {other!r} for "
+                f"{video!r}: give them the ids of the annotations"
+            )
+        return remarks + self.differences
 
     @property
     def differences(self) -> list[str]:
@@ -150,7 +160,7 @@ class EvaluationResult:
             result = cls(**{**content, "classes": classes})
             num_thresholds = len(result.tiou_thresholds)
             _ = result.protocol_name, result.remarks  # damaged entries show here
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ResultError(
                 f"Expected the entries of a result of `davezoo evaluate`, got an error at {error}; "
                 "evaluate again."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from davezoo.annotations.naming import find_other_id
 from davezoo.evaluation.average_precision import AveragePrecision, EventArrays, average_precision
 from davezoo.evaluation.ground_truth import GroundTruth, select_ground_truth
 from davezoo.evaluation.protocols import Protocol, digest_of_ids, get_protocol
@@ -33,6 +34,7 @@ class SelectionCounts:
         num_excluded_predictions: detections in videos that the protocol leaves out.
         unknown_labels: detections of each class without annotated events.
         num_unknown_video_predictions: detections in videos outside the split.
+        unknown_videos: ids of these videos.
     """
 
     scored_videos: set[str]
@@ -41,6 +43,7 @@ class SelectionCounts:
     num_excluded_predictions: int = 0
     unknown_labels: dict[str, int] = field(default_factory=dict)
     num_unknown_video_predictions: int = 0
+    unknown_videos: list[str] = field(default_factory=list)
 
 
 def score(
@@ -97,6 +100,7 @@ def select_detections(
         `len(ground_truth.video_ids)` on, and what became of all.
     """
     excluded = frozenset(rules.excluded_videos)
+    left_out = excluded | frozenset(blocked)
     # Blocked ids outside the split are dropped like those inside, as the ActivityNet kit does.
     is_blocked, is_excluded = (
         np.array([video in ids for video in predictions.video_ids], dtype=bool)[predictions.videos]
@@ -137,6 +141,11 @@ def select_detections(
         num_excluded_predictions=int(is_excluded.sum()),
         unknown_labels={name: n for name, n in zip(names, counts, strict=True) if n},
         num_unknown_video_predictions=int(outside.sum()),
+        unknown_videos=[
+            video
+            for video in predictions.video_ids
+            if index_of[video] >= len(ground_truth.video_ids) and video not in left_out
+        ],
     )
 
 
@@ -164,6 +173,10 @@ def assemble_result(
         )
     ]
     scored = counts.scored_videos
+    missing = [video for video in ground_truth.video_ids if video not in scored]
+    video, other = "", ""
+    if counts.unknown_videos and 2 * len(missing) > len(ground_truth.video_ids):
+        video, other = find_other_id(missing, counts.unknown_videos)
     annotated = {*ground_truth.video_ids, *ground_truth.blocked_ids}
     # An unnamed split was given as the one to score.
     is_default_split = ground_truth.split.lower() in ("", rules.default_split)
@@ -176,7 +189,7 @@ def assemble_result(
         num_events=len(ground_truth.events),
         num_expected_videos=len(ground_truth.video_ids),
         num_scored_videos=len(scored),
-        missing_videos=[video for video in ground_truth.video_ids if video not in scored],
+        missing_videos=missing,
         num_blocked_videos=len(ground_truth.blocked_ids),
         num_near_duplicate_events=ground_truth.num_near_duplicates,
         num_short_events=ground_truth.num_short_events,
@@ -197,4 +210,5 @@ def assemble_result(
         }
         if blocked
         else None,
+        other_id=[video, other] if other else None,
     )

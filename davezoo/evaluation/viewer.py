@@ -226,9 +226,9 @@ def viewer_data(
             `choose_videos`); None for all.
 
     Returns:
-        JSON types: `labels` (names), `scored` (those labels that have events anywhere), `videos`
-        (ids), `durations` (seconds or None), `events` and `files` with packed columns, detections
-        best score first; and `num_videos`, how many there are to choose from.
+        JSON types: `labels` (names that occur), `scored` (those labels that have events anywhere),
+        `videos` (ids), `durations` (seconds or None), `events` and `files` with packed columns,
+        detections best score first; and `num_videos`, how many there are to choose from.
 
     Raises:
         ViewerError: if `max_videos` is negative.
@@ -250,6 +250,7 @@ def viewer_data(
         _detection_rows(file.predictions, labels, index_of)
         for file, labels in zip(files, labels_of, strict=True)
     ]
+    names = _keep_occurring(names, [events, *detections])
     annotated = np.flatnonzero(np.diff(events.bounds)).tolist()
     quality = [
         {v: video_quality(events.of(v), rows.of(v)) for v in annotated} for rows in detections
@@ -329,6 +330,17 @@ def _join_names(
             names.append(label if isinstance(label, str) else f"(unknown class {label})")
     places = [np.array([place_of[label] for label in labels], np.int64) for labels in predicted]
     return names, places
+
+
+def _keep_occurring(names: Sequence[str], tables: Sequence[_Rows]) -> list[str]:
+    """Return the names that occur, and number the labels of the tables, in place, by them.
+
+    EPIC-Kitchens-100 has 29,100 names of actions, most of which no page of it shows.
+    """
+    occurring = np.unique(np.concatenate([rows.table[:, 2] for rows in tables]))
+    for rows in tables:
+        rows.table[:, 2] = np.searchsorted(occurring, rows.table[:, 2])
+    return [names[label] for label in occurring.astype(int).tolist()]
 
 
 def _rounded(quality: float | None) -> float | None:

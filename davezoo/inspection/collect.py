@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from davezoo.data.checks import CheckedSplit, look_at_split
-from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, Modality, open_store
+from davezoo.data.checks import CheckedSplit, check_packed_grid, look_at_split
+from davezoo.data.features import FeatureError, FeatureLayout, FeatureStore, open_store
 from davezoo.data.manifest import Manifest, SplitManifest
 from davezoo.data.packing import is_packed, verify
 from davezoo.data.synthetic import is_simulated
@@ -150,16 +150,15 @@ def time_videos(
         layout: what the feature files hold.
         looked_at: what the files of the split are like; None where there are none.
     """
-    leading: Modality = "visual" if layout.patterns("visual") else "audio"
-    grid = layout.grid_of(leading, layout.grid.fps)
+    grid = layout.grid_of(layout.leading, layout.grid.fps)
     fps = np.full(len(videos), grid.fps)
-    if counts_own_frames(layout):
+    if layout.counts_own_frames:
         fps = videos["fps"].where(videos["fps"] > 0, grid.fps).to_numpy(np.float64)
     durations = videos["duration"] if looked_at is None else looked_at.durations
     seconds = durations.to_numpy(np.float64)
     steps = np.maximum(np.floor((seconds * fps - grid.window) / grid.stride) + 1, 1)
     if looked_at is not None:
-        found = _steps_of_files(looked_at, leading).reindex(videos.index).to_numpy(np.float64)
+        found = _steps_of_files(looked_at).reindex(videos.index).to_numpy(np.float64)
         steps = np.where(np.isnan(found), steps, found)
     stride = np.full(len(videos), grid.stride, dtype=np.float64)
     if layout.resize_to is not None:
@@ -176,16 +175,11 @@ def time_videos(
     )
 
 
-def counts_own_frames(layout: FeatureLayout) -> bool:
-    """Say whether the steps of a video count frames of its own rate."""
-    return layout.own_fps and (bool(layout.patterns("visual")) or layout.audio_grid is None)
-
-
-def _steps_of_files(looked_at: CheckedSplit, leading: Modality) -> pd.Series[float]:
+def _steps_of_files(looked_at: CheckedSplit) -> pd.Series[float]:
     """Return the steps that are read of each video, before they are resized; NaN where unknown."""
     layout, heads = looked_at.layout, looked_at.heads
     on_one_grid = layout.audio_grid is None
-    columns = ["visual_steps", "audio_steps"] if on_one_grid else [f"{leading}_steps"]
+    columns = ["visual_steps", "audio_steps"] if on_one_grid else [f"{layout.leading}_steps"]
     steps: pd.Series[float] = heads[columns].replace(0, np.nan).min(axis=1)
     return steps.where(heads["fault"] == "")
 
@@ -201,6 +195,7 @@ def _find_features(data: EventDataModule, findings: list[str]) -> FeatureStore |
         for pattern in [*data.layout.visual_files, *data.layout.audio_files]
     }
     if any(name.rpartition(".")[2] in endings for name in store.names()):
+        _try(lambda: check_packed_grid(store, data.layout), findings)
         return store
     findings.append(
         f"There are no feature files in {folder}: the steps below are those that features on "
@@ -239,7 +234,7 @@ def _report_unknown_rates(
 ) -> None:
     """Say of how many videos the own frame rate is needed and unknown."""
     unknown = sum(int((~(split.annotations.videos["fps"] > 0)).sum()) for split in splits)
-    if counts_own_frames(layout) and unknown:
+    if layout.counts_own_frames and unknown:
         findings.append(
             f"The frame rate of {unknown:,} videos is unknown: their steps are computed with the "
             f"grid's {layout.grid.fps:g} frames a second; name a file that tells it in "
@@ -309,7 +304,7 @@ def _facts(data: EventDataModule, training: SplitStatistics) -> list[tuple[str, 
         facts.append(
             ("an audio vector each", f"{data.audio_grid.stride / data.audio_grid.fps:g} s")
         )
-    if counts_own_frames(data.layout):
+    if data.layout.counts_own_frames:
         facts.append(("frame rate", "each video's own"))
     if data.resize_to is not None:
         facts.append(("resized to", f"{data.resize_to} steps"))

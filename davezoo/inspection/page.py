@@ -25,6 +25,7 @@ from davezoo.inspection.tables import (
     split_table,
 )
 from davezoo.pages import page_templates
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from davezoo.inspection.collect import Inspection
@@ -65,8 +66,8 @@ def write_page(path: Path, inspection: Inspection) -> None:
             version=__version__,
         )
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")  # ids may hold lone surrogates
 
 
 def _length_charts(inspection: Inspection) -> list[Chart]:

@@ -11,6 +11,7 @@ import pandas as pd
 from davezoo.evaluation.results import printable
 from davezoo.leaderboards.groups import Board, Group
 from davezoo.leaderboards.published_rows import encoder_of, published_row
+from davezoo.leaderboards.reported import ReportedRow, ReportedTable, notes_of
 
 _SIMULATED = (
     "The features are simulated: these scores say nothing about real videos, and no published "
@@ -49,7 +50,9 @@ def make_tables(groups: Sequence[Group]) -> list[Table]:
 def _make_table(board: Board, groups: list[Group]) -> Table:
     ranked = sorted(groups, key=lambda group: group.mean, reverse=True)
     shared, own = _describe_settings(ranked)
-    frame = pd.DataFrame([_row(g, settings) for g, settings in zip(ranked, own, strict=True)])
+    published = [published_row(group.first) for group in ranked]
+    rows = [_row(*parts) for parts in zip(ranked, own, published, strict=True)]
+    frame = pd.DataFrame(rows)
     if frame["published"].isna().all():
         frame = frame.drop(columns=["published", "difference", "table"])
     if not frame["missing videos"].any():
@@ -64,15 +67,18 @@ def _make_table(board: Board, groups: list[Group]) -> Table:
         notes.append(_SIMULATED)
     if shared:
         notes.append(f"All rows: {shared}.")
+    notes += dict.fromkeys(note for found in published if found for note in notes_of(*found))
     title = f"{board.protocol}: {videos}, {features}, annotations {digest}"
     return Table(title, board.protocol, tuple(printable(note) for note in notes), frame)
 
 
-def _row(group: Group, settings: str) -> dict[str, Any]:
+def _row(
+    group: Group, settings: str, published: tuple[ReportedTable, ReportedRow] | None
+) -> dict[str, Any]:
     """Return one row of a table."""
     run = group.first
-    published = published_row(run)
     figure = None if published is None else published[1].values["avg_map"]
+    comparable = published is not None and "avg_map" not in published[1].incomparable
     tious = [float(tiou) for tiou in run.result.protocol["headline_tious"]]
     return {
         "method": printable(run.method),
@@ -83,7 +89,7 @@ def _row(group: Group, settings: str) -> dict[str, Any]:
         "Avg": group.mean,
         "deviation": group.deviation,
         "published": figure,
-        "difference": None if figure is None else group.mean - figure,
+        "difference": group.mean - figure if figure is not None and comparable else None,
         "table": "" if published is None else published[0].name,
         "M parameters": run.layer_parameters / 1e6,
         "GMACs": run.layer_macs / 1e9,
@@ -100,26 +106,34 @@ def _describe_settings(groups: list[Group]) -> tuple[str, list[str]]:
     Returns:
         What all rows have changed alike, and for each row what it has beside that.
     """
-    told = [_told(group, groups) for group in groups]
+    methods = {group.first.method for group in groups}
+    differing = {
+        method: _differing([group for group in groups if group.first.method == method])
+        for method in methods
+    }
+    told = [_told(group, differing[group.first.method]) for group in groups]
     shared = set.intersection(*(set(x.items()) for x in told)) if len(told) > 1 else set()
     own = [_list(sorted(set(x.items()) - shared)) for x in told]
     return _list(sorted(shared)), own
 
 
-def _told(group: Group, groups: list[Group]) -> dict[str, str]:
+def _differing(groups: list[Group]) -> set[str]:
+    """Return the settings that are worth telling as rows of one method differ in them."""
+    first = groups[0].settings
+    names = {name for group in groups for name in group.settings} - {"model.class_names"}
+    # What the model takes from the data, as its widths, is told as it was set: for the data.
+    names -= {f"model.{name.removeprefix('data.')}" for name in names if name.startswith("data.")}
+    return {name for name in names if any(g.settings.get(name) != first.get(name) for g in groups)}
+
+
+def _told(group: Group, differing: set[str]) -> dict[str, str]:
     """Return the settings of one row that are worth telling, as text."""
-    alike = [other for other in groups if other.first.method == group.first.method]
-    names = {name for other in alike for name in other.settings}
-    differing = {
-        name
-        for name in names
-        if any(other.settings.get(name) != group.settings.get(name) for other in alike)
+    changed = {
+        f"data.{name}" if f"data.{name}" in group.settings else f"model.{name}"
+        for name in group.first.changed
     }
-    changed = {f"model.{name}" for name in group.first.changed}
-    # What the data tell the model, as its widths, differs in both alike.
-    by_data = {n for n in differing if f"data.{n.removeprefix('model.')}" in differing}
-    wanted = changed | {n for n in differing - by_data if not n.startswith("model.class_names")}
-    return {name.removeprefix("model."): _text(group.settings.get(name)) for name in sorted(wanted)}
+    names = sorted(differing | changed)
+    return {name.removeprefix("model."): _text(group.settings.get(name)) for name in names}
 
 
 def _text(value: object) -> str:

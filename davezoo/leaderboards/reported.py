@@ -52,6 +52,8 @@ class ReportedRow:
         recipe: what trains this row, for `--config`; None for systems that davezoo lacks.
         options: what follows the recipe, one word each.
         notes: why a number is not what it seems.
+        incomparable: columns whose number a score by the protocol must not be set against, as an
+            average over other thresholds; `notes` say why.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ReportedRow:
     recipe: str | None
     options: tuple[str, ...]
     notes: tuple[str, ...]
+    incomparable: tuple[str, ...]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -132,6 +135,12 @@ def get_table(name: str) -> ReportedTable:
             f"{', '.join(near or tables)}."
         )
     return tables[name]
+
+
+def notes_of(table: ReportedTable, row: ReportedRow) -> list[str]:
+    """Return what a reader of one row must know, each note with the place that it is about."""
+    of_row = [f"{table.name}, {row.name}: {note}" for note in row.notes]
+    return [f"{table.name}: {note}" for note in table.notes] + of_row
 
 
 def read_paper(path: Path) -> list[ReportedTable]:
@@ -215,7 +224,7 @@ def _read_row(
 ) -> ReportedRow:
     """Read one entry of `rows`, completed by its table's."""
     shared = {key: table[key] for key in ("method", "encoder", "recipe") if key in table}
-    others = {"name", "method", "encoder", "recipe", "options", "notes"}
+    others = {"name", "method", "encoder", "recipe", "options", "notes", "incomparable"}
     entry = shared | _mapping(place, content, {"values"}, others)
     missing = [key for key in ("method", "encoder") if key not in entry]
     if missing:
@@ -230,6 +239,10 @@ def _read_row(
     options = _texts(place, entry, "options")
     if options and recipe is None:
         raise _refusal(place, "have a `recipe` for its `options`", "none", "name one")
+    incomparable = _texts(place, entry, "incomparable")
+    if not set(incomparable) <= set(columns):
+        rule = f"be among {', '.join(columns)}"
+        raise _refusal(f"`incomparable` of {place}", rule, shorten(incomparable), "correct it")
     return ReportedRow(
         name=name,
         method=method,
@@ -238,6 +251,7 @@ def _read_row(
         recipe=recipe,
         options=options,
         notes=_texts(place, entry, "notes"),
+        incomparable=incomparable,
     )
 
 

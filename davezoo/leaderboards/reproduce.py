@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -25,6 +26,9 @@ from davezoo.leaderboards.reported import (
 )
 from davezoo.leaderboards.reproduced import format_reproduced
 from davezoo.recipes import find_recipe
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class RowRun:
     @property
     def _seeds(self) -> list[str]:
         return [f"--seed_everything={self.seed}", f"--data.seed={self.seed}"]
+
+    @property
+    def log(self) -> Path:
+        """What the run prints."""
+        return self.folder / "log.txt"
 
     def result(self) -> RunResult | None:
         """Return what a finished run has left; None before."""
@@ -99,7 +108,11 @@ def reproduce(
         )
     chosen = get_table(table)
     runs = plan_runs(chosen, seeds, config, folder)
-    failed = run_missing(runs)
+    try:
+        failed = run_missing(runs)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; the same command goes on where it stands.\n")
+        sys.exit(130)
     results = {run.folder: run.result() for run in runs}
     by_row = [[results[r.folder] for r in runs if r.row is row] for row in chosen.rows]
     done = [[result for result in found if result is not None] for found in by_row]
@@ -189,32 +202,53 @@ def run_missing(runs: Sequence[RowRun]) -> Sequence[str]:
     failed = []
     progress = tqdm(missing, "Training rows", unit="run", disable=None)
     for run in progress:
+        if run.result() is not None:
+            continue  # by now: another row has the same options, or another command trained it
         progress.set_postfix_str(f"{run.row.name}, seed {run.seed}")
-        code = train(run)
-        if code != 0 or run.result() is None:
-            log = run.folder / "log.txt"
-            failed.append(f"{run.row.name}, seed {run.seed} ({_last_line(log)}; see {log})")
+        fault = train(run)
+        if fault is not None:
+            failed.append(f"{run.row.name}, seed {run.seed} ({fault}; see {run.log})")
     return failed
 
 
-def train(run: RowRun) -> int:
+def train(run: RowRun) -> str | None:
     """Train and test a row in a process of its own; go on where it was interrupted.
 
     Returns:
-        The exit code.
+        What went wrong; None where there is a result.
     """
     write_text(run.folder / "plan.txt", run.plan)
-    words = run.words
-    if (run.folder / "checkpoints" / "last.ckpt").is_file():
-        words.append("--ckpt_path=last")
-    with (run.folder / "log.txt").open("a", encoding="utf-8") as log:
+    with run.log.open("a", encoding="utf-8") as log:
+        if not _lock(log):
+            return "another process still trains it"
+        words = run.words
+        if (run.folder / "checkpoints" / "last.ckpt").is_file():
+            words.append("--ckpt_path=last")
         command = [sys.executable, "-m", "davezoo", *words]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
         try:
-            return process.wait()
+            code = process.wait()
         except KeyboardInterrupt:  # the run got it, too, and saves where it stands
             process.wait()
             raise
+    return _last_line(run.log) if code != 0 or run.result() is None else None
+
+
+def _lock(log: TextIO) -> bool:
+    """Lock a log for this process and the run that inherits it as its output.
+
+    The run holds the lock as long as it lives, also where this process is killed and the command
+    called again meanwhile: two trainings in one folder would spoil each other.
+
+    Returns:
+        False where another process holds it; always True on Windows, which has no such lock.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _last_line(log: Path) -> str:

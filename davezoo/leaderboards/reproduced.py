@@ -9,7 +9,7 @@ from davezoo.evaluation.results import printable
 from davezoo.evaluation.run_results import RunResult
 from davezoo.leaderboards.groups import deviation, map_at
 from davezoo.leaderboards.published_rows import is_comparable
-from davezoo.leaderboards.reported import ReportedTable
+from davezoo.leaderboards.reported import ReportedTable, notes_of
 
 _HEADS = {"avg_map": "Avg", "gflops": "GMACs", "parameters_millions": "M parameters"}
 
@@ -26,7 +26,8 @@ def format_reproduced(
 
     Returns:
         Each published row, the mean and deviation of its runs below it, and their difference where
-        features and videos are those of the papers.
+        features and videos are those of the papers and the number can be compared; then the notes
+        of the published table.
     """
     columns = [_head(column) for column in table.columns]
     lines = [f"### {table.name}: {table.title}, {table.dataset}", "", table.paper + ".", ""]
@@ -48,10 +49,11 @@ def format_reproduced(
         cells = [_mean(values) for values in measured]
         lines.append(_line("", f"measured{simulated}", str(len(found)), cells))
         if all(map(is_comparable, found)):
-            pairs = zip(measured, published, strict=True)
-            cells = [_difference(values, figure) for values, figure in pairs]
+            figures = [None if x in row.incomparable else row.values[x] for x in table.columns]
+            cells = [_difference(*pair) for pair in zip(measured, figures, strict=True)]
             lines.append(_line("", "difference", "", cells))
-    return "\n".join(lines) + "\n"
+    notes = dict.fromkeys(note for row in table.rows for note in notes_of(table, row))
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
 def _notes(runs: Sequence[Sequence[RunResult]], fragment: str | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +39,34 @@ def find_wandb_runs(project: str, api: Any = None) -> tuple[list[FoundRun], list
 
     found: list[FoundRun] = []
     skipped: list[SkippedRun] = []
+    for run, files in _results(project, api):
+        place = f"wandb:{project}/{run}"
+        if not files:
+            reason = "no result of a test; train with logger/wandb.yaml and --test_after_fit=true."
+            skipped.append(SkippedRun(f"{place}/run.json", reason))
+        for file in files:
+            try:
+                found.append(FoundRun(f"{place}/{file.name}", _read(file)))
+            except (ResultError, OSError, wandb.Error) as error:
+                skipped.append(SkippedRun(f"{place}/{file.name}", str(error)))
+    return found, skipped
+
+
+def _results(project: str, api: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the id of each run of a project, and its files that are called as results are."""
+    import wandb
+
     try:
         runs = (wandb.Api() if api is None else api).runs(project, order="+created_at")
         for run in tqdm(runs, "Reading results", unit="run", disable=None):
-            place = f"wandb:{project}/{run.id}"
-            files = [file for file in run.files(pattern="%run.json") if is_result(file.name)]
-            if not files:
-                reason = "a run without the result of a test (run.json); train with the Dashboard."
-                skipped.append(SkippedRun(place, reason))
-            for file in files:
-                try:
-                    found.append(FoundRun(f"{place}/{file.name}", _read(file)))
-                except (ResultError, OSError) as error:
-                    skipped.append(SkippedRun(f"{place}/{file.name}", str(error)))
-    except (wandb.Error, ValueError) as error:
+            # Names are theirs: one with a folder in it would leave the folder it is read from.
+            files = [x for x in run.files(pattern="%run.json") if "/" not in x.name]
+            yield run.id, [file for file in files if is_result(file.name)]
+    except Exception as error:  # what W&B's client raises has no base in common
         raise InputError(
-            f"Expected W&B to list the runs of {project!r}, got: {error}; check the name, and log "
-            "in with `wandb login` or WANDB_API_KEY."
+            f"Expected W&B to list the runs of {project!r}, got: {str(error).strip()}; check the "
+            "name and the network, and log in with `wandb login` or WANDB_API_KEY."
         ) from error
-    return found, skipped
 
 
 def _read(file: Any) -> RunResult:
@@ -64,4 +74,7 @@ def _read(file: Any) -> RunResult:
     with tempfile.TemporaryDirectory() as folder:
         with file.download(root=folder, replace=True) as opened:
             path = Path(opened.name)
-        return RunResult.from_dict(read_json(path, ResultError))
+        try:
+            return RunResult.from_dict(read_json(path, ResultError))
+        except ResultError as error:
+            raise ResultError(str(error).replace(str(path), file.name)) from error

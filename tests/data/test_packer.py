@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from davezoo.cli import main
 from davezoo.data import packer
+from davezoo.data.checks import GridError
 from davezoo.data.features import LooseFolder
 from davezoo.data.packer import write_pack
 from davezoo.data.packing import PackedFolder, PackError, read_index, shard_name, verify
@@ -327,6 +328,21 @@ def test_batches_are_those_of_the_loose_files(folder, num_workers):
         assert loose.video_ids == packed.video_ids
         torch.testing.assert_close(loose.visual, packed.visual, rtol=0, atol=0)
         torch.testing.assert_close(loose.audio, packed.audio, rtol=0, atol=0)
+
+
+def test_packed_features_are_read_on_the_grid_they_were_packed_with(folder):
+    folder.add("a")
+    words = ["pack", "--data=data/unav100.yaml", f"--data.root={folder.root}"]
+    # Which modality is read when packing does not matter: the notes are about the files.
+    main([*words, "--data.modalities=audio", "--data.audio_grid={fps: 25, stride: 4, window: 24}"])
+    audio_grid = FeatureGrid(25, 4, 24)
+    packed = PackedFolder(folder.root / "av_features.packed")
+    assert (packed.grid, packed.audio_grid) == (GRID, audio_grid)
+    own = {"features": "av_features.packed", "audio_grid": audio_grid}
+    folder.dataset(**own, modalities="visual")
+    for setting, other in (("grid", FeatureGrid(25, 16, 24)), ("audio_grid", None)):
+        with pytest.raises(GridError, match=rf"`{setting}` to be .*stride=[48].* was packed, got"):
+            folder.dataset(**own | {setting: other})
 
 
 def test_a_video_that_is_not_packed_is_missing(folder):

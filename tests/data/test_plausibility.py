@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from davezoo.data.plausibility import (
-    as_floats,
     describe_one_length,
     explain_audio,
     explain_durations,
@@ -140,7 +139,7 @@ def test_audio_that_fits_is_not_explained():
     surplus = np.array([0, -8, 2, 0, 1, -1])
     assert explain_audio(end, visual + surplus, UNAV, UNAV) == ""
     assert explain_audio(end, windows(durations, VGGISH), UNAV, VGGISH) == ""
-    silent = as_floats([112, None, None, None, None, None])
+    silent = np.array([112, *[np.nan] * 5])
     assert explain_audio(end, silent, UNAV, UNAV) == ""
 
 

@@ -34,6 +34,11 @@ STUDY = {
         {"shortest_event": 8.0},
         {"shortest_event": 0.0},
         {"longest_event": 1.0},
+        {"max_duration": float("inf")},
+        {"num_train": -1},
+        {"num_test": -5},
+        {"distractors": -0.5},
+        {"signal_to_noise": float("nan")},
     ],
 )
 def test_bad_settings(settings):

@@ -64,6 +64,13 @@ def test_each_subset_is_looked_at_once(folder, subsets, monkeypatch):
         opened.look_at("nowhere")
 
 
+def test_an_absent_folder_of_features_is_said_once(folder):
+    """Every file of every video would be missing."""
+    folder.add("a")
+    with pytest.raises(MissingFeaturesError, match=r"elsewhere`, got no such folder; correct"):
+        folder.dataset(features="elsewhere", skip_unreadable=True)
+
+
 def test_unusable_files_are_refused_or_skipped(folder, subsets):
     folder.path("b", "rgb").unlink()
     with pytest.raises(MissingFeaturesError, match="1 of 2"):

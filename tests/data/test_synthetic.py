@@ -288,6 +288,8 @@ def test_widths_come_from_one_place(tmp_path):
         simulate(tmp_path, "thumos14", rgb_width=3)
     with pytest.raises(InputError, match="with `like`, got them alone"):
         simulate(tmp_path, visual_width=3)
+    with pytest.raises(InputError, match="`max_videos` to be at least 1, got -1"):
+        simulate(tmp_path, max_videos=-1)
 
 
 def test_csv_layouts_need_real_files(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 
 from davezoo.evaluation.average_precision import EventArrays
@@ -101,3 +103,11 @@ def mean_average_precision(events, ranked, found, chosen, normal_count=None):
                 points.append(hits * weight / (hits * weight + misses))
         values.append(sum(max(points[k:]) for k in range(len(points))) / num_events)
     return sum(values) / len(values)
+
+
+def read_svg(document):
+    """Return name without namespace and text of the nodes of a picture; refuse what is no XML."""
+    tree = ElementTree.fromstring(document)  # noqa: S314 - our own
+    return [
+        (node.tag.removeprefix("{http://www.w3.org/2000/svg}"), node.text) for node in tree.iter()
+    ]

@@ -89,6 +89,20 @@ def test_unknown_protocol_is_refused() -> None:
         diagnose_detections(annotations, as_predictions(annotations), "unav10")
 
 
+@pytest.mark.parametrize("other", ["predictions", "audio_predictions", "visual_predictions"])
+def test_detections_of_another_split_are_refused(tmp_path: Path, other: str) -> None:
+    """They would find nothing, and the joint run would seem to gain all that it finds."""
+    annotations = make_annotations(EVENTS)
+    write_annotations(annotations, tmp_path / "a.json")
+    write_predictions(tmp_path / "p.json", make_predictions(DETECTIONS))
+    write_predictions(tmp_path / "other.json", make_predictions([("train", 0, (0, 1), 0.5)]))
+    names = ("predictions", "audio_predictions", "visual_predictions")
+    words = [f"--{name}={tmp_path}/{'other' if name == other else 'p'}.json" for name in names]
+    with pytest.raises(SystemExit, match=r"other\.json to hold detections in split 'test', got 1"):
+        main(["diagnose", *words, f"--annotations={tmp_path}/a.json", f"--output={tmp_path}/d"])
+    assert not (tmp_path / "d").exists()
+
+
 @pytest.mark.parametrize("modalities", [False, True])
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], modalities: bool) -> None:
     annotations, table = make_annotations(EVENTS), make_predictions(DETECTIONS)

@@ -52,6 +52,22 @@ def test_table_of_classes(files, capsys):
     assert "bark" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("spell", ["v_{}", "{}.mp4"])
+def test_ids_that_differ_by_a_prefix_or_an_ending_are_told(tmp_path, capsys, spell):
+    """Without it the score is 0 and nothing says why."""
+    ids = ["-a1B", "zQ_x", "k_99", "Mmmm"]
+    events = [{"segment": [0, 10], "label": "bark"}]
+    database = {v: {"subset": "test", "duration": 20, "annotations": events} for v in ids}
+    results = {spell.format(v): [event | {"score": 0.5} for event in events] for v in ids}
+    paths = tmp_path / "p.json", tmp_path / "a.json"
+    paths[0].write_text(json.dumps({"results": results}))
+    paths[1].write_text(json.dumps({"database": database}))
+    evaluate(*paths, output=tmp_path / "r.json")
+    told = f"call most missing videos otherwise, such as {spell.format('-a1B')!r} for '-a1B'"
+    assert told in capsys.readouterr().out
+    assert EvaluationResult.read(tmp_path / "r.json").other_id == ["-a1B", spell.format("-a1B")]
+
+
 @pytest.mark.parametrize(
     ("subsets", "split", "protocol", "expected"),
     [

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from davezoo.annotations import write_annotations
-from davezoo.evaluation.predictions import write_predictions
-from davezoo.evaluation.report import ReportError, ReportFigure, report, write_report
+from davezoo.evaluation.predictions import PredictionError, write_predictions
+from davezoo.evaluation.report import ReportFigure, write_report
 from davezoo.evaluation.viewer import ScoredDetections, find_media
+from davezoo.reports import ReportError, report
 from tests.evaluation.report_pages import (
     HOSTILE,
     Page,
@@ -151,12 +152,23 @@ def test_several_files_stand_beside_each_other(
     assert [line for line in printed.splitlines() if line in ("ours", "base")] == ["ours", "base"]
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    files = write_files(tmp_path, "seed_0/detections", "seed_1/detections")
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        (["a/seed_0/detections", "a/seed_1/detections"], ["seed_0", "seed_1"]),
+        (["a/seed_0/detections", "b/seed_0/detections"], ["a", "b"]),
+        (["a/x/d", "b/x/d", "a/y/d"], ["a/x", "b/x", "a/y"]),
+        (["d", "x/d"], None),
+    ],
+)
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, stems: list[str], expected: list[str] | None
+) -> None:
+    files = write_files(tmp_path, *stems)
     report(files, tmp_path / "a.json", output=tmp_path / "r.html")
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     names = [file["name"] for file in page.data["files"]]
-    assert names == ["seed_0/detections", "seed_1/detections"]
+    assert names == (expected or [tmp_path.name, "x"])
 
 
 @pytest.mark.parametrize("names", [["one"], ["same", "same"]])
@@ -174,7 +186,9 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
 def test_detections_of_another_split_are_refused(tmp_path: Path) -> None:
     (ours,) = write_files(tmp_path, "ours")
     write_predictions(tmp_path / "other.json", make_table({"elsewhere": [(0.0, 1.0, "dog", 1.0)]}))
-    with pytest.raises(ReportError, match=r"other\.json .* split 'test', got 1 videos, none of"):
+    with pytest.raises(
+        PredictionError, match=r"other\.json .* split 'test', got 1 videos, none of"
+    ):
         report([ours, tmp_path / "other.json"], tmp_path / "a.json", output=tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
@@ -187,6 +201,21 @@ def test_absent_media_files_are_counted(tmp_path: Path) -> None:
     page = write(tmp_path / "r.html", ["dog"], media=find_media(tmp_path / "media"))
     assert "3 of 4 videos have no media file in" in Page(page).words
     assert Page(page).data["media"] == [None, None, "media/video%202.mp4", None]
+
+
+def test_six_files_have_lines_and_bars_of_their_own(tmp_path: Path) -> None:
+    annotations = make_annotations(["dog"])
+    (file,) = make_files(annotations, make_table({}))
+    files = [replace(file, name=f"file {index}") for index in range(6)]
+    write_report(tmp_path / "r.html", files, annotations, "Run")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for index in range(6):
+        assert page.count(f'<g class="file-{index}">') == 1
+        assert page.count(f'"bar file-{index}"') == 1
+    styles = re.findall(r"\.file-\d \{ (--color[^}]*)\}", page)
+    assert len(set(styles)) == 6
+    colors = re.findall(r"--file-\d: (#\w+)", page)
+    assert len(set(colors)) == len(colors) == 12  # in light and in dark
 
 
 def test_figures_are_shown_as_images(tmp_path: Path) -> None:

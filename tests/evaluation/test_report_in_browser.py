@@ -20,8 +20,10 @@ from tests.evaluation.report_pages import (
     Page,
     make_annotations,
     make_files,
+    make_result,
     make_table,
     write,
+    write_table,
 )
 from tests.evaluation.simulated_tables import simulate_tables
 
@@ -39,7 +41,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run_in_browser(page: str, folder: Path, script: str = "", budget: int | None = 2000) -> str:
+def run_in_browser(
+    page: str, folder: Path, script: str = "", budget: int | None = 2000, width: int = 1200
+) -> str:
     """Return the DOM after loading a page and then running `script` in it.
 
     Args:
@@ -47,6 +51,7 @@ def run_in_browser(page: str, folder: Path, script: str = "", budget: int | None
         folder: where it is written to.
         script: JavaScript; it sees the names of the page's own.
         budget: milliseconds that the page's clock runs on after loading; None for a true clock.
+        width: of the window in pixels, 500 or more.
     """
     if script:  # the page's own policy would refuse a script that is not its own
         page = re.sub(r'<meta http-equiv="Content-Security-Policy".*?>', "", page, flags=re.DOTALL)
@@ -57,14 +62,14 @@ def run_in_browser(page: str, folder: Path, script: str = "", budget: int | None
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--window-size=1200,900", f"--user-data-dir={folder / 'profile'}",
+        "--disable-sync", f"--window-size={width},900", f"--user-data-dir={folder / 'profile'}",
         *clock, "--dump-dom", path.as_uri(),
     ]  # fmt: skip
     run = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return run.stdout.decode()
 
 
-def ask_in_browser(page: str, folder: Path, script: str) -> Any:
+def ask_in_browser(page: str, folder: Path, script: str, width: int = 1200) -> Any:
     """Return what `answer` holds after `script` has run in the page, an array to push values to."""
     words = f"""
         const answer = [];
@@ -82,7 +87,7 @@ def ask_in_browser(page: str, folder: Path, script: str) -> Any:
         written.id = "answer";
         written.textContent = JSON.stringify(answer);
         document.body.append(written);"""
-    dom = run_in_browser(page, folder, words)
+    dom = run_in_browser(page, folder, words, width=width)
     written = re.search(r'<pre id="answer">(.*?)</pre>', dom, flags=re.DOTALL)
     assert written is not None
     return json.loads(html.unescape(written[1]))
@@ -125,13 +130,13 @@ def test_arrow_keys_describe_bars(tmp_path: Path) -> None:
     script = """
         press(lanes, "ArrowRight"); press(lanes, "ArrowRight");
         press(lanes, "ArrowRight"); press(lanes, "ArrowLeft");
-        answer.push(tooltip.textContent, tooltip.hidden, findAll("i.current").length,
+        answer.push(tooltip.textContent, findAll("i.current").length,
             find("i.current").className, find("#time").textContent);
         press(lanes, "Escape");
-        answer.push(tooltip.hidden, findAll("i.current").length);"""
+        answer.push(tooltip.textContent, findAll("i.current").length);"""
     said = ask_in_browser(write(tmp_path / "r.html", ["dog"]), tmp_path, script)
     text = "dog\ndetected, 2.00 – 6.00 s, score 0.900\ntakes an event"  # noqa: RUF001
-    assert said == [text, False, 1, "hit current", "2.00 of 10.00 s", True, 0]
+    assert said == [text, 1, "hit current", "2.00 of 10.00 s", "", 0]
 
 
 def test_headings_sort_the_class_table(tmp_path: Path) -> None:
@@ -298,10 +303,42 @@ def test_jumps_go_from_miss_to_miss_through_the_list(tmp_path: Path) -> None:
         ["3", "missed current", ""],
         ["3", "missed current", "No further missed event."],
         ["2", "missed current", ""],
-        ["2", "false current", ""],
+        ["0", "false current", ""],  # the one of video 2 starts later than its miss
         ["1", "missed current", ""],
         ["2", "false current", ""],
     ]
+
+
+def test_jumps_go_on_from_the_bar_they_reached_or_from_the_cursor(tmp_path: Path) -> None:
+    annotations = make_annotations(["dog"], num_videos=1)
+    starts = [(-0.2, 0.9), (7.0, 0.8), (7.0, 0.7), (9.0, 0.6)]
+    rows = [(start, start + 0.5, "dog", score) for start, score in starts]
+    write_table(tmp_path / "r.html", annotations, {"video 0": rows})
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    script = """
+        enter(find(".min-score"), 0);
+        const point = (node, kind) => {
+            const { left, width } = find(".lane").getBoundingClientRect();
+            node.dispatchEvent(
+                new MouseEvent(kind, { bubbles: true, clientX: left + 0.8 * width }));
+        };
+        const jumpAndSay = (step) => {
+            find(`[data-kind=false][data-step='${step}']`).click();
+            answer.push([view.time, findAll("#lanes .false").indexOf(find("i.current"))]);
+        };
+        jumpAndSay(1); jumpAndSay(1);
+        point(find(".event"), "pointerover"); point(lanes, "pointerleave"); lanes.blur();
+        jumpAndSay(1);
+        enter(find(".min-score"), 0.1);  // draws the lanes anew
+        jumpAndSay(1); jumpAndSay(-1);
+        point(find(".lane"), "click");
+        answer.push([Math.round(view.time), findAll("i.current").length]);
+        jumpAndSay(1);
+        point(find(".lane"), "click");
+        jumpAndSay(-1);"""
+    said = ask_in_browser(page, tmp_path, script)
+    on = [[0, 0], [7, 1], [7, 2], [9, 3]]
+    assert said == [*on, [7, 2], [8, 0], [9, 3], [7, 2]]
 
 
 def test_zoom_keeps_the_cursor_in_place(tmp_path: Path) -> None:
@@ -333,13 +370,14 @@ def test_everything_is_reached_by_the_keyboard_and_has_a_name(tmp_path: Path) ->
         answer.push(nodes.filter((node) => node.tabIndex < 0).length,
             nodes.filter((node) => !(node.ariaLabel || node.labels?.[0]?.textContent.trim() ||
                 node.textContent.trim() || node.getAttribute("aria-labelledby"))).length,
-            nodes.map((node) => node.id).filter(Boolean).join(" "));
+            nodes.map((node) => node.id).filter(Boolean).join(" "),
+            findAll("output[id], [role=status]").map((node) => node.id).join(" "));  // not the time
         for (const node of nodes) {
             node.focus();
             if (document.activeElement !== node) answer.push(node.outerHTML);
         }"""
     said = ask_in_browser(write_pair(tmp_path / "r.html"), tmp_path, script)
-    assert said == [0, 0, "threshold find sort list lanes"]
+    assert said == [0, 0, "threshold find sort list lanes", "jumped listed tooltip"]
 
 
 def test_page_of_a_whole_test_split_is_drawn_within_three_seconds(tmp_path: Path) -> None:
@@ -354,6 +392,27 @@ def test_page_of_a_whole_test_split_is_drawn_within_three_seconds(tmp_path: Path
     assert "of 216,700 detections shown" in dom
     assert "2,167 of 2,167 videos listed" in dom
     assert 10 < dom.count('role="option"') < 60
+
+
+def test_a_video_may_have_more_detections_than_a_call_takes_arguments(tmp_path: Path) -> None:
+    annotations, table = simulate_tables(num_videos=1, detections_per_video=200_000, num_classes=1)
+    files = [ScoredDetections("ours", table, make_result(annotations))]
+    write_report(tmp_path / "r.html", files, annotations, "Run")
+    dom = run_in_browser((tmp_path / "r.html").read_text(encoding="utf-8"), tmp_path)
+    assert "of 200,000 detections" in dom
+    assert "data-drawn=" in dom
+
+
+def test_narrow_screens_leave_room_for_ids_beside_three_files(tmp_path: Path) -> None:
+    annotations = make_annotations(["dog"])
+    files = make_files(annotations, *[make_table({"video 0": [(2.0, 6.0, "dog", 0.9)]})] * 3)
+    write_report(tmp_path / "r.html", files, annotations, "Run")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    script = """answer.push(find(".option bdi").clientWidth,
+        document.documentElement.scrollWidth - document.documentElement.clientWidth);"""
+    id_width, overflow = ask_in_browser(page, tmp_path, script, width=500)
+    assert id_width >= 150
+    assert overflow == 0
 
 
 def write_tone(path: Path) -> None:
@@ -384,6 +443,22 @@ def test_media_file_is_played_in_step_with_the_cursor(tmp_path: Path) -> None:
             player().currentTime = 7.5;
         }, 20);"""
     assert 'data-cursor="2 7.5"' in run_in_browser(page, tmp_path, script)
+    playing = """
+        const wait = setInterval(() => {
+            if (player().readyState < 1) return;
+            clearInterval(wait);
+            zoomBy(8);
+            player().addEventListener("seeking", ({ target }) => {
+                Object.defineProperty(target, "paused", { value: false, configurable: true });
+                follow(target);
+                delete target.paused;
+                const cursor = document.querySelector(".cursor").getBoundingClientRect();
+                document.body.dataset.inSight =
+                    cursor.left < lanes.getBoundingClientRect().right;
+            });
+            player().currentTime = 7.5;
+        }, 20);"""
+    assert 'data-in-sight="true"' in run_in_browser(page, tmp_path, playing)
     broken = Page(run_in_browser(page, tmp_path, "choose(1);"))
     assert "The browser cannot open my media/video 1.mp4; it may have been moved" in broken.words
     absent = Page(run_in_browser(page, tmp_path, "choose(2);"))

@@ -94,6 +94,11 @@ def test_control_characters_do_not_reach_the_terminal(result):
     assert "speech?[31m" in table
 
 
+def test_other_ids_are_named_without_control_characters(partial):
+    table = replace(partial, other_id=["v", "v_v\x1b"]).format_table()
+    assert "such as 'v_v?' for 'v': give them the ids of the annotations" in table
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -106,6 +111,7 @@ def test_control_characters_do_not_reach_the_terminal(result):
         lambda content: content.update(protocol=None),
         lambda content: content.update(blocked_list={"name": "a list"}),
         lambda content: content.update(absent_videos=[1]),
+        lambda content: content.update(other_id=["v"]),
         lambda content: content["map"].pop(),
         lambda content: content["classes"][0]["average_precision"].pop(),
     ],

@@ -124,6 +124,23 @@ def large_case(shared):
     return read
 
 
+@pytest.mark.parametrize(
+    ("detected", "blocked", "told"),
+    [
+        (["v_p", "v_q", "v_r"], [], True),
+        (["p", "q", "v_r"], [], False),  # one missing video is an oddity
+        (["x", "y", "z"], [], False),
+        (["v_p", "v_q", "v_r"], ["v_p", "v_q", "v_r"], False),  # left out on purpose
+    ],
+)
+def test_other_ids_are_looked_for_where_most_videos_are_missing(detected, blocked, told):
+    annotations = make_annotations([(video, 0, (0, 10)) for video in ("p", "q", "r")])
+    predictions = make_predictions([(video, 0, (0, 10), 0.9) for video in detected])
+    protocol = replace(PROTOCOLS["unav100"], blocked_list="a list" if blocked else None)
+    result = score(annotations, predictions, protocol, blocked)
+    assert (result.other_id is not None) == told
+
+
 @pytest.mark.parametrize(("case", "evaluator"), pairs(SMALL))
 def test_small_golden_case(small_cases, case, evaluator):
     check_evaluator(small_cases[case], evaluator)

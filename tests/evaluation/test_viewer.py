@@ -58,6 +58,17 @@ def test_files_stand_beside_each_other() -> None:
     assert unpack(data["files"][1]) == [[[2.0, 4.0, 0.0, 0.5]], [[0.0, 1.0, 1.0, 0.1]]]
 
 
+def test_only_names_that_occur_travel() -> None:
+    annotations = make_annotations(["a", "b", "c", "d"], num_videos=2)
+    annotations.events["label"] = [3, 1]
+    table = make_table({"video 1": [(2.0, 6.0, "c", 0.9), (2.0, 6.0, 3, 0.8)]})
+    data = viewer_data(annotations, make_files(annotations, table))
+    assert data["labels"] == ["b", "c", "d"]
+    assert data["scored"] == [0, 2]
+    assert [[row[2] for row in rows] for rows in unpack(data["events"])] == [[2.0], [0.0]]
+    assert [row[2] for row in unpack(data["files"][0])[1]] == [1.0, 2.0]
+
+
 def test_labels_that_only_detections_have_are_shown(tmp_path: Path) -> None:
     rows = [(0.0, 1.0, "unheard of", 0.8), (0.0, 1.0, 0, 0.7), (0.0, 1.0, 9, 0.6)]
     page = write_table(tmp_path / "r.html", make_annotations(["dog"]), {"video 0": rows})

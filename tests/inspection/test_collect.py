@@ -90,6 +90,13 @@ def test_packed_features_are_verified(root: Path) -> None:
     assert any("Packed features are damaged" in finding for finding in inspection.findings)
 
 
+def test_another_grid_than_when_packing_is_told(root: Path) -> None:
+    write_pack(root / "av_features", root / "packed", grid=FeatureGrid(fps=25, stride=4, window=24))
+    inspection = collect(open_data(root, features="packed"), USUAL, check_pack=False)
+    assert sum("was packed, got" in finding for finding in inspection.findings) == 1
+    assert inspection.manifest is not None
+
+
 def test_an_unfinished_pack_is_told(root: Path) -> None:
     write_pack(root / "av_features", root / "packed")
     (root / "packed/pack.json").unlink()

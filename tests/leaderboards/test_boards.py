@@ -1,12 +1,15 @@
 """Tables: one a protocol and set of videos, sorted, with the published figures."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from davezoo.leaderboards.boards import make_tables
 from davezoo.leaderboards.collection import FoundRun
 from davezoo.leaderboards.groups import group_runs
+from davezoo.leaderboards.published_rows import _model_settings
+from davezoo.leaderboards.reported import get_table
 from tests.leaderboards.runs import make_run
 
 
@@ -85,3 +88,55 @@ def test_missing_videos_are_counted():
     assert table.frame["missing videos"].tolist() == [3]
     (table,) = tables_of(make_run())
     assert "missing videos" not in table.frame
+
+
+def test_what_the_model_takes_from_the_data_is_told_once():
+    def audio_only(**changes):
+        run = make_run(0.4, changes={"modalities": "audio", "visual_width": 0} | changes)
+        run.settings["data"]["modalities"] = "audio"
+        return replace(run, changed=["modalities", *changes])
+
+    (table,) = tables_of(make_run(), audio_only(), audio_only(width=64))
+    settings = ["data.modalities=both", "data.modalities=audio", "data.modalities=audio, width=64"]
+    assert [text.replace(", width=None", "") for text in table.frame["settings"]] == settings
+    (table,) = tables_of(audio_only())
+    assert table.frame["settings"].tolist() == ["data.modalities=audio"]
+
+
+def test_notes_travel_with_published_figures():
+    (table,) = tables_of(make_run())
+    assert "loco/I: The average is over tIoU 0.1 to 0.9" in "\n".join(table.notes)
+    assert any("LoCo (Ours): The first version prints 53.4" in note for note in table.notes)
+    (table,) = tables_of(make_run(simulated=True))
+    assert not any("loco/I" in note for note in table.notes)
+
+
+def test_average_over_other_thresholds_is_not_set_against_a_run():
+    """DEL prints the mean of three thresholds on ActivityNet, where the protocol has ten."""
+    run = make_run(
+        0.36, method="DEL", data="activitynet13_proposals", protocol="activitynet13-full"
+    )
+    row = get_table("del/2").rows[-1]
+    settings = dict(_model_settings(row.words))
+    run.settings["model"] = settings
+    (table,) = tables_of(replace(run, changed=[]))
+    assert table.frame["published"].tolist() == [38.0]
+    assert table.frame["difference"].isna().all()
+    assert any("mean of the three printed thresholds" in note for note in table.notes)
+
+
+def test_effort_grows_with_the_number_of_systems():
+    """Each is compared with one other, not with all: a thousand would take minutes."""
+    looks = []
+
+    class Watched(dict):
+        def get(self, name, default=None):
+            looks.append(name)
+            return super().get(name, default)
+
+    run = make_run()
+    found = [FoundRun(str(x), replace(run, method="LoCo", data_seed=x)) for x in range(40)]
+    groups = [group_runs([entry])[0][0] for entry in found]
+    names = len(groups[0].settings)
+    make_tables([replace(group, settings=Watched(group.settings)) for group in groups])
+    assert len(looks) < 40 * names * 4

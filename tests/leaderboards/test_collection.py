@@ -1,6 +1,7 @@
 """Results are found at any depth; what cannot be used is named."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -59,6 +60,46 @@ def test_what_cannot_be_used_is_named(tmp_path):
     assert "to hold JSON" in reasons["half/run.json"]
     assert "does not say where it came from" in reasons["old/result.json"]
     assert "run davezoo test" in reasons["untested/config.yaml"]
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    write_run(tmp_path / "disk/run", make_run())
+    write_run(tmp_path / "runs/own", make_run(seed=1))
+    (tmp_path / "runs/linked").symlink_to(tmp_path / "disk")
+    (tmp_path / "runs/loop").symlink_to(tmp_path / "runs")
+    (tmp_path / "runs/broken_run.json").symlink_to(tmp_path / "nowhere.json")
+    found, (skipped,) = find_runs([tmp_path / "runs", tmp_path / "disk"])
+    places = ["runs/linked/run/run.json", "runs/own/run.json"]
+    assert [entry.place for entry in found] == [str(tmp_path / place) for place in places]
+    assert skipped.place == str(tmp_path / "runs/broken_run.json")
+    assert "no such file" in skipped.reason
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """Root can read all folders, so the system's answer is replaced."""
+    write_run(tmp_path / "good", make_run())
+    closed = tmp_path / "closed"
+    write_run(closed, make_run(seed=1))
+    scan = os.scandir
+
+    def scandir(folder):
+        if str(folder) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found, (skipped,) = find_runs([tmp_path])
+    assert len(found) == 1
+    assert (skipped.place, skipped.reason) == (
+        str(closed),
+        "Permission denied; check its permissions.",
+    )
+
+
+def test_score_given_by_name_is_named_once(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("{}")
+    assert [entry.place for entry in find_runs([path])[1]] == [str(path)]
 
 
 def test_place_that_does_not_exist(tmp_path):

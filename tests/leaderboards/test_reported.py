@@ -281,6 +281,25 @@ def test_words_follow_davezoo_fit():
     assert table.rows[-1].words == ("--config", "loco.yaml")
 
 
+def test_what_cannot_be_compared_has_a_note():
+    found = {(t.name, r.name): r.incomparable for t, r in ROWS if r.incomparable}
+    assert found == {("del/2", "DEL"): ("avg_map",)}
+    assert all(row.notes for _, row in ROWS if row.incomparable)
+
+
+def test_no_option_repeats_the_default_of_its_recipe():
+    """The full row of each table is trained once, for it has the same words in all of them."""
+    full = {"LoCo": ("loco.yaml", "loco_i3d.yaml"), "CCNet": ("ccnet_i3d.yaml",)}
+    for method, recipes in full.items():
+        best = {
+            row.words
+            for table, row in ROWS
+            if row.method == method and row.recipe in recipes and "avg_map" in row.values
+            if row.values["avg_map"] in (54.9, 53.4, 49.5, 49.2)
+        }
+        assert best == {("--config", recipe) for recipe in recipes}
+
+
 # Bad input ----------------------------------------------------------------------------------------
 
 
@@ -377,6 +396,7 @@ def test_a_row_can_refuse_the_recipe_of_its_table(tmp_path):
         ({"row_recipe": 3}, r"`recipe` of row 2"),
         ({"row_options": ["--x", 1]}, r"`options` of row 2"),
         ({"row_name": "A", "row_encoder": "E"}, r"every row of table 1 .* \('A', 'E'\) twice"),
+        ({"row_incomparable": ["map_90"]}, r"`incomparable` of row 2 .* got \('map_90',\)"),
         ({"row_score": 1}, r"row 2 of table 1 of .* \['score'\] unknown"),
     ],
 )

@@ -1,8 +1,11 @@
 """`davezoo reproduce`: what is trained, skipped, gone on with and named."""
 
+import fcntl
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -114,6 +117,42 @@ def test_folder_of_other_settings_is_refused(tmp_path, trained):
     with pytest.raises(InputError, match="hold a run of these settings, got another plan"):
         run_missing(plan_runs(get_table("ccnet/4"), 1, fragment, tmp_path / "runs"))
     assert len(trained) == 2
+
+
+def test_rows_with_the_same_options_are_trained_once(tmp_path, trained):
+    table = get_table("ccnet/4")
+    twice = replace(table, rows=(*table.rows, replace(table.rows[0], name="again")))
+    assert run_missing(plan_runs(twice, 1, None, tmp_path)) == []
+    assert len(trained) == 2
+
+
+def test_run_that_another_process_trains_is_left_alone(tmp_path, trained):
+    """As the run of a command that was killed, which goes on by itself."""
+    runs = plan_runs(get_table("ccnet/4"), 1, None, tmp_path)
+    runs[0].folder.mkdir(parents=True)
+    with runs[0].log.open("a") as log:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        fcntl.flock(log, fcntl.LOCK_EX)
+        orphan = Popen(command, stdout=log)
+    try:
+        (failed,) = run_missing(runs)
+        assert "C2F, then F2C, seed 0 (another process still trains it; see " in failed
+        assert len(trained) == 1
+    finally:
+        orphan.kill()
+        orphan.wait()
+    assert run_missing(runs) == []
+
+
+def test_interruption_is_no_traceback(tmp_path, monkeypatch, capsys):
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main(["reproduce", "--table=ccnet/4", f"--folder={tmp_path}"])
+    assert caught.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_interrupted_run_is_given_time_to_save(tmp_path, monkeypatch):

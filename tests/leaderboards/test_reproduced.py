@@ -57,3 +57,19 @@ def test_runs_of_another_protocol_never_share_a_column():
     text = format_reproduced(get_table("loco/II"), runs, None)
     assert "scored by thumos14-213, not unav100, are left out" in text
     assert rows_of(text)[1][2:4] == ["1", "40.00"]
+
+
+def test_notes_of_the_published_table_stand_below():
+    lines = format_reproduced(get_table("del/2"), [[]] * 11, None).splitlines()
+    notes = [line for line in lines if line.startswith("- ")]
+    assert lines[-len(notes) :] == notes
+    assert notes[0].startswith("- del/2: Numbers of DEL are means of five runs")
+    assert notes[-1].startswith("- del/2, DEL: The average is the mean of the three printed")
+    assert len(set(notes)) == len(notes)
+
+
+def test_number_that_is_not_comparable_has_no_difference():
+    run = make_run(0.36, method="DEL", protocol="activitynet13-full")
+    rows = rows_of(format_reproduced(get_table("del/2"), [[]] * 10 + [[run]], None))
+    assert rows[-3][-1] == "38.0 |"
+    assert rows[-1][3:] == ["-20.90", "-6.50", "+21.30", "– |"]  # noqa: RUF001

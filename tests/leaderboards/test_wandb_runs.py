@@ -1,9 +1,6 @@
-"""Runs on W&B: its public API is played by objects that answer as it does, from files."""
+"""Runs on W&B: its own client asks a server that answers as W&B's does."""
 
 import json
-import shutil
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -13,73 +10,69 @@ from davezoo.errors import InputError
 from davezoo.leaderboards.collection import FoundRun
 from davezoo.leaderboards.wandb_runs import find_wandb_runs
 from tests.leaderboards.runs import make_run, write_run
+from tests.leaderboards.wandb_server import Server
 
 
-class File:
-    """A file of a run, as `wandb.apis.public.File` hands it out."""
-
-    def __init__(self, path, name):
-        self.path, self.name = path, name
-
-    def download(self, root=".", replace=False):
-        target = Path(root) / self.name
-        assert replace or not target.exists()
-        shutil.copy(self.path, target)
-        return target.open()
+def content(run):
+    return json.dumps(run.to_dict()).encode()
 
 
-class Run:
-    """A run with its files."""
-
-    def __init__(self, name, files):
-        self.id, self._files = name, files
-
-    def files(self, pattern):
-        assert pattern.startswith("%")
-        return [file for file in self._files if file.name.endswith(pattern[1:])]
-
-
-def api_with(runs, project="team/zoo"):
-    """An API that knows one project."""
-
-    def answer(path, order):
-        if path != project:
-            raise ValueError(f"Could not find project {path}")
-        assert order == "+created_at"
-        return runs
-
-    return SimpleNamespace(runs=answer)
+SEEDS = [make_run(0.5 + seed / 100, seed=seed) for seed in (0, 1)]
+# Two tests, and what cannot be used.
+RUNS = {
+    "id0": {"run.json": content(SEEDS[0]), "not_a_rerun.json": b"", "up/run.json": b""},
+    "half": {"run.json": content(SEEDS[0])[:99]},
+    "gone": {"run.json": None},
+    "untested": {},
+    "hostile": {"../x_run.json": content(SEEDS[0])},
+    "id1": {"run.json": content(SEEDS[1])},
+}
 
 
-@pytest.fixture
-def runs(tmp_path):
-    """Two tests of three seeds' worth, one damaged, one that was never tested."""
-    made = []
-    for seed in (0, 1):
-        path = write_run(tmp_path / f"{seed}", make_run(0.5 + seed / 100, seed=seed))
-        made.append(Run(f"id{seed}", [File(path, "run.json"), File(path, "not_a_rerun.json")]))
-    half = tmp_path / "half.json"
-    half.write_text(json.dumps(make_run().to_dict())[:99])
-    made.append(Run("half", [File(half, "run.json")]))
-    made.append(Run("untested", []))
-    return made
+@pytest.fixture(scope="module", autouse=True)
+def client():
+    """Without an account; what the client itself reports about its use stays here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_API_KEY", "a" * 40)
+        patch.setenv("WANDB_SILENT", "true")
+        yield
 
 
-def test_results_are_read_as_from_folders(runs):
-    found, skipped = find_wandb_runs("team/zoo", api_with(runs))
-    assert found == [
-        FoundRun(f"wandb:team/zoo/id{seed}/run.json", make_run(0.5 + seed / 100, seed=seed))
-        for seed in (0, 1)
-    ]
-    assert [entry.place for entry in skipped] == [
-        "wandb:team/zoo/half/run.json",
-        "wandb:team/zoo/untested",
-    ]
-    assert "run.json" in skipped[1].reason
+def api_of(server):
+    return wandb.Api(overrides={"base_url": server.url}, timeout=60)
 
 
-def test_leaderboard_of_a_project_and_a_folder(runs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(wandb, "Api", lambda: api_with(runs))
+@pytest.fixture(scope="module")
+def server():
+    with Server(RUNS) as running:
+        yield running
+
+
+def test_results_are_read_as_from_folders(server):
+    found, skipped = find_wandb_runs("team/zoo", api_of(server))
+    places = [f"wandb:team/zoo/id{seed}/run.json" for seed in (0, 1)]
+    assert found == [FoundRun(place, run) for place, run in zip(places, SEEDS, strict=True)]
+    reasons = {entry.place: entry.reason for entry in skipped}
+    names = ["half", "gone", "untested", "hostile"]
+    assert list(reasons) == [f"wandb:team/zoo/{name}/run.json" for name in names]
+    half, gone, untested, hostile = reasons.values()
+    assert half.startswith("Expected run.json to hold JSON")  # without the folder it lay in
+    assert "404" in gone
+    assert "--test_after_fit" in untested
+    assert hostile == untested
+
+
+def test_all_pages_are_read():
+    with Server({f"id{number}": {} for number in range(51)}) as server:
+        found, skipped = find_wandb_runs("team/zoo", api_of(server))
+        assert server.num_pages == 2
+    assert found == []
+    assert len({entry.place for entry in skipped}) == 51
+
+
+def test_leaderboard_of_a_project_and_a_folder(server, tmp_path, monkeypatch, capsys):
+    api = api_of(server)
+    monkeypatch.setattr(wandb, "Api", lambda: api)
     folder = tmp_path / "here"
     write_run(folder, make_run(0.52, seed=2))
     main(["leaderboard", str(folder), "--wandb=team/zoo"])
@@ -87,7 +80,8 @@ def test_leaderboard_of_a_project_and_a_folder(runs, tmp_path, monkeypatch, caps
     (row,) = [line for line in printed.out.splitlines() if line.startswith("| LoCo")]
     assert "| 3 |" in row
     assert "| 51.00 | 1.00 |" in row
-    assert "skipped wandb:team/zoo/untested" in printed.err
+    assert "skipped wandb:team/zoo/untested/run.json: no result of a test" in printed.err
+    assert "4 skipped: 4 run.json" in printed.err
     main(["leaderboard", "--wandb=team/zoo"])
     assert "| 2 |" in capsys.readouterr().out
 
@@ -95,17 +89,17 @@ def test_leaderboard_of_a_project_and_a_folder(runs, tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("name", ["zoo", "a/b/c", "/zoo", "team/", ""])
 def test_project_without_its_entity(name):
     with pytest.raises(InputError, match="ENTITY/PROJECT"):
-        find_wandb_runs(name, api_with([]))
+        find_wandb_runs(name)
 
 
-def test_unknown_project_is_one_message():
-    with pytest.raises(InputError, match="Could not find project team/other; check the name"):
-        find_wandb_runs("team/other", api_with([]))
+def test_unknown_project_is_one_message(server):
+    with pytest.raises(InputError, match="Could not find project other; check the name"):
+        find_wandb_runs("team/other", api_of(server))
 
 
-def test_no_answer_is_one_message():
-    def fail(path, order):
-        raise wandb.errors.CommError("no connection")
-
-    with pytest.raises(InputError, match="no connection; check the name, and log in"):
-        find_wandb_runs("team/zoo", SimpleNamespace(runs=fail))
+def test_refusal_is_one_message():
+    with (
+        Server(RUNS, refusal="permission denied") as server,
+        pytest.raises(InputError, match="permission denied; check the name and the network, and"),
+    ):
+        find_wandb_runs("team/zoo", api_of(server))

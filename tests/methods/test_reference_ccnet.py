@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.reference_ccnet import ReferenceCCNet
-from benchmarks.reference_unav import ReferenceLosses
+from benchmarks.reference_losses import ReferenceLosses
 from davezoo import CCNet
 from davezoo.structures import Predictions
 from tests.methods.conftest import Golden, compare

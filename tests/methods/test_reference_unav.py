@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.reference_unav import ReferenceLosses, ReferenceUnAV, ScaledPath
+from benchmarks.reference_losses import ReferenceLosses
+from benchmarks.reference_unav import ReferenceUnAV, ScaledPath
 from davezoo import UnAV
 from davezoo.ops.points import assign, pyramid_points
 from davezoo.structures import Predictions

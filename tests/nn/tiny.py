@@ -1,7 +1,7 @@
 """A detector small enough to count its weights by hand."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from davezoo.nn.detector import Detector
 from davezoo.nn.layers import DepthwiseConv, TemporalConv

@@ -6,7 +6,7 @@ const LARGEST_ZOOM = 256;
 const KINDS = ["hit", "false", "false", "unscored"];  // by verdict
 const WORDS = ["takes an event", "false positive", "false positive: its event is taken",
   "its class has no events and is not scored"];
-const view = { video: 0, span: 1, zoom: 1, time: 0 };
+const view = { video: 0, span: 1, zoom: 1, time: 0, current: null };  // current: key of a bar
 
 // The distance of the ticks: 1, 2 or 5 times a power of ten, at most `most` of them.
 function tickStep(span, most) {
@@ -113,6 +113,10 @@ function axisRow() {
   return labelled("", "", axis);
 }
 
+const lastEnd = (table, video) =>
+  table.ends.subarray(table.first[video], table.first[video + 1])
+    .reduce((last, end) => Math.max(last, end), 0);
+
 // Classes of annotated events by first start, then classes of detections by best score.
 function drawLanes() {
   hideTooltip();
@@ -120,9 +124,8 @@ function drawLanes() {
   const shown = files.map((file) =>
     rowsOf(file, view.video).filter((row) => isShown(file, row)));
   const detected = files.flatMap((file, index) => shown[index].map((row) => file.labels[row]));
-  const ends = [...own.map((event) => events.ends[event]),
-    ...files.flatMap((file) => rowsOf(file, view.video).map((row) => file.ends[row]))];
-  view.span = Math.max(durations[view.video] ?? 0, ...ends, 0.001);
+  const lastEnds = [events, ...files].map((table) => lastEnd(table, view.video));
+  view.span = Math.max(durations[view.video] ?? 0, ...lastEnds, 0.001);
   const classes = new Set([...own.map((event) => events.labels[event]), ...detected]);
   const groups = [...classes].map((label) =>
     classGroup(label, own.filter((event) => events.labels[event] === label), shown));
@@ -131,6 +134,7 @@ function drawLanes() {
   lanes.replaceChildren(track);
   lanes.style.setProperty("--zoom", view.zoom);
   lanes.setAttribute("aria-label", `Timeline of video ${videos[view.video]}`);
+  markCurrent(view.current);
   showTime(view.time);
 }
 
@@ -159,16 +163,27 @@ function showTime(time) {
     `${view.time.toFixed(2)} of ${view.span.toFixed(2)} s`;
 }
 
-function hideTooltip() {
-  tooltip.hidden = true;
+// Scrolls a zoomed timeline on where the cursor has left the part in sight.
+function keepCursorInSight() {
+  const width = sightWidth();
+  const cursor = (view.time / view.span) * view.zoom * width;
+  if (cursor < lanes.scrollLeft || cursor > lanes.scrollLeft + width) lanes.scrollLeft = cursor;
+}
+
+// Marks the bar that walks and jumps go on from; null: none. Pointing at others does not change it.
+function markCurrent(key) {
+  view.current = key;
   lanes.querySelector("i.current")?.classList.remove("current");
+  lanes.querySelector(`[data-key="${key}"]`)?.classList.add("current");
+}
+
+// Screen readers say what appears in a place that was there before: an empty tooltip stays.
+function hideTooltip() {
+  tooltip.textContent = "";
 }
 
 function showTooltip(node) {
-  hideTooltip();
-  node.classList.add("current");
   tooltip.textContent = node.getAttribute("aria-label");
-  tooltip.hidden = false;
   const box = node.getBoundingClientRect();
   const left = Math.max(8, Math.min(box.left, window.innerWidth - tooltip.offsetWidth - 8));
   const above = box.top - tooltip.offsetHeight - 6;
@@ -181,6 +196,7 @@ function showTooltip(node) {
 function goTo(node) {
   node.scrollIntoView({ block: "nearest", inline: "nearest" });
   seek(Number(node.dataset.start));
+  markCurrent(node.dataset.key);
   showTooltip(node);
 }
 

@@ -102,7 +102,7 @@ function sayFacts() {
 }
 
 function choose(video) {
-  Object.assign(view, { video, zoom: 1, time: 0 });
+  Object.assign(view, { video, zoom: 1, time: 0, current: null });
   sayFacts();
   drawLanes();
   lanes.scrollLeft = 0;
@@ -122,31 +122,40 @@ function chooseBy(event) {
   choose(state.order[Math.min(Math.max(place, 0), last)]);
 }
 
-// What one can jump to in a video, by start: keys of bars.
+// What one can jump to in a video, by start: keys of bars and where they start in sight.
 function targets(kind, video) {
   const file = files[state.judged];
   const missed = kind === "missed";
   const table = missed ? events : file;
   const rows = rowsOf(table, video).filter((row) =>
     missed ? isMissed(file, row) : isShown(file, row) && isFalse(file, row));
-  rows.sort((a, b) => table.starts[a] - table.starts[b]);
-  return rows.map((row) => `${missed ? "missed" : "detection"} ${state.judged} ${row}`);
+  return rows.map((row) => ({
+    key: `${missed ? "missed" : "detection"} ${state.judged} ${row}`,
+    start: Math.max(table.starts[row], 0),
+  })).sort((a, b) => a.start - b.start);
+}
+
+// The place of the target after (or before) the current bar, where that is none the cursor.
+function nextPlace(here, step) {
+  const current = here.findIndex(({ key }) => key === view.current);
+  if (current >= 0) return current + step;
+  return step > 0 ? here.findIndex(({ start }) => start >= view.time)
+    : here.findLastIndex(({ start }) => start <= view.time);
 }
 
 // Goes to the next (or previous) miss or false positive: in this video, else down (or up) the list.
 function jump(kind, step) {
-  const keys = targets(kind, view.video);
-  const current = keys.indexOf(lanes.querySelector("i.current")?.dataset.key);
-  let key = current < 0 ? keys.at(step > 0 ? 0 : -1) : keys[current + step];
+  const here = targets(kind, view.video);
+  let target = here[nextPlace(here, step)];
   let place = state.order.indexOf(view.video);
-  while (key === undefined && state.order[place + step] !== undefined) {
+  while (target === undefined && state.order[place + step] !== undefined) {
     place += step;
-    key = targets(kind, state.order[place]).at(step > 0 ? 0 : -1);
+    target = targets(kind, state.order[place]).at(step > 0 ? 0 : -1);
   }
   const words = kind === "missed" ? "missed event" : "false positive";
   const way = step > 0 ? "further" : "earlier";
-  document.getElementById("jumped").textContent = key === undefined ? `No ${way} ${words}.` : "";
-  if (key === undefined) return;
+  document.getElementById("jumped").textContent = target === undefined ? `No ${way} ${words}.` : "";
+  if (target === undefined) return;
   if (state.order[place] !== view.video && place >= 0) choose(state.order[place]);
-  goTo(lanes.querySelector(`[data-key="${key}"]`));
+  goTo(lanes.querySelector(`[data-key="${target.key}"]`));
 }

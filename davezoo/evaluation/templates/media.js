@@ -10,6 +10,15 @@ function sayOfMedia(text) {
   mediaNote.hidden = !text;
 }
 
+// An address as people write it; names of files need not be UTF-8.
+function readable(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address;
+  }
+}
+
 function loadMedia() {
   const address = page.media?.[view.video];
   player()?.pause();
@@ -23,21 +32,28 @@ function loadMedia() {
   node.setAttribute("aria-label", `Video ${videos[view.video]}`);
   node.addEventListener("error", () => {
     mediaPlace.hidden = true;
-    sayOfMedia(`The browser cannot open ${decodeURIComponent(address)}; it may have been moved, ` +
+    sayOfMedia(`The browser cannot open ${readable(address)}; it may have been moved, ` +
       "or its format is not one that browsers play.");
   });
-  node.addEventListener("loadedmetadata", () => { mediaPlace.dataset.loaded = node.duration; });
+  node.addEventListener("loadedmetadata", () => {
+    mediaPlace.dataset.loaded = node.duration;
+    node.classList.toggle("sound", !node.videoWidth);
+  });
   node.addEventListener("timeupdate", () => showTime(node.currentTime));
   node.addEventListener("seeking", () => showTime(node.currentTime));
-  node.addEventListener("play", () => follow(node));
+  node.addEventListener("play", () => {
+    markCurrent(null);
+    follow(node);
+  });
   node.src = address;
   mediaPlace.append(node);
 }
 
-// Moves the cursor with every picture while the file plays.
+// Moves the cursor, and the timeline with it, with every picture while the file plays.
 function follow(node) {
   if (node.paused || node !== player()) return;
   showTime(node.currentTime);
+  keepCursorInSight();
   requestAnimationFrame(() => follow(node));
 }
 

@@ -38,7 +38,10 @@ function onTimelineKey(event) {
   const zoom = { "+": 2, "=": 2, "-": 0.5, "0": 0 }[event.key];
   const kind = { m: "missed", f: "false" }[event.key.toLowerCase()];
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Escape") hideTooltip();
+  if (event.key === "Escape") {
+    hideTooltip();
+    markCurrent(null);
+  }
   else if (step && event.shiftKey) lanes.scrollLeft += step * 0.2 * sightWidth();
   else if (step) walk(step);
   else if (zoom !== undefined) zoomBy(zoom);
@@ -50,7 +53,9 @@ function onTimelineKey(event) {
 
 function onTimelineClick({ target, clientX }) {
   const place = target.closest(".lane, .axis")?.getBoundingClientRect();
-  if (place) seek(((clientX - place.left) / place.width) * view.span);
+  if (!place) return;
+  markCurrent(null);
+  seek(((clientX - place.left) / place.width) * view.span);
 }
 
 function connect() {
