@@ -110,6 +110,7 @@ ALLOWED = {
         "nn.windows",
         "structures",
         "task",
+        "whole_files",
     },
     "complexity": {"data", "nn", "options", "run_options", "task"},
     "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},
