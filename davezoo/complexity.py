@@ -10,9 +10,14 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from davezoo.data import EventDataModule
 from davezoo.nn.complexity import count_complexity
-from davezoo.options import name_data_files, refuse_absent_recipes, refuse_settings_of_data
-from davezoo.run_options import RecipeFile, add_run_arguments
+from davezoo.options import (
+    add_run_arguments,
+    name_data_files,
+    refuse_absent_recipes,
+    refuse_settings_of_data,
+)
 from davezoo.task import EventLocalizer
+from davezoo.training import RecipeFile
 
 
 def run_complexity_command(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Words of the training commands, before they are parsed."""
+"""Options of the training commands: our own, and checks of the words before they are parsed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from davezoo.errors import InputError
 from davezoo.recipes import FOLDER, find_recipe
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningArgumentParser
 
 # What the model takes from the data, name by name; `class_names` comes from the annotations.
 FROM_DATA = (
@@ -26,6 +29,29 @@ FROM_DATA = (
     "modalities",
     "protocol",
 )
+
+
+def add_run_arguments(parser: LightningArgumentParser) -> None:
+    """Add the options that a recipe may hold beside model, data and trainer."""
+    parser.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="File to write the detections to; result and report of a test go beside it. "
+        "By default all lie in the run folder.",
+    )
+    parser.add_argument(
+        "--test_after_fit",
+        type=bool,
+        default=False,
+        help="In `fit`: test the best checkpoint when training has ended.",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=0,
+        help="In `predict`: also draw the first so many videos over time, as PNG.",
+    )
 
 
 def value_of(words: Sequence[str], name: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ActionConfigFile, Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -30,14 +30,14 @@ from davezoo.json_files import write_json
 from davezoo.nn.complexity import count_complexity
 from davezoo.options import (
     FROM_DATA,
+    add_run_arguments,
     name_data_files,
     refuse_absent_recipes,
     refuse_settings_of_data,
     value_of,
 )
 from davezoo.provenance import describe_run, read_training
-from davezoo.recipes import find_recipe
-from davezoo.run_options import RecipeFile, add_run_arguments
+from davezoo.recipes import find_recipe, with_data_settings
 from davezoo.runs import (
     draw_timelines,
     find_checkpoint,
@@ -60,6 +60,16 @@ _HARMLESS_WARNINGS = (
     "This DataLoader will create .* worker processes",  # more than cores: they take turns
     "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
 )
+
+
+class RecipeFile(ActionConfigFile):
+    """`--config`: a file, or the name of a packaged recipe."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Read the file or the packaged recipe of that name."""
+        self.apply_config(parser, cfg, self.dest, with_data_settings(find_recipe(values)))
 
 
 class DaveCLI(LightningCLI):

@@ -78,7 +78,6 @@ ALLOWED = {
     "methods": {"structures", "ops", "nn", "task"},
     "recipes": set(),
     "options": {"recipes"},
-    "run_options": {"recipes"},
     # These two bring scores and their diagnosis together on one page.
     "reports": {"annotations", "diagnosis", "evaluation"},
     "runs": {"annotations", "diagnosis", "evaluation"},
@@ -97,7 +96,6 @@ ALLOWED = {
         "options",
         "provenance",
         "recipes",
-        "run_options",
         "runs",
         "task",
     },
@@ -112,7 +110,7 @@ ALLOWED = {
         "task",
         "whole_files",
     },
-    "complexity": {"data", "nn", "options", "run_options", "task"},
+    "complexity": {"data", "nn", "options", "task", "training"},
     "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},
     "__main__": {"cli"},
 }

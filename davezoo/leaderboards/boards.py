@@ -118,11 +118,13 @@ def _describe_settings(groups: list[Group]) -> tuple[str, list[str]]:
 
 
 def _differing(groups: list[Group]) -> set[str]:
-    """Return the settings that are worth telling as rows of one method differ in them."""
+    """Return the settings of data and training in which rows of one method differ.
+
+    Those of the model, and the modalities, are told where they are not the defaults.
+    """
     first = groups[0].settings
-    names = {name for group in groups for name in group.settings} - {"model.class_names"}
-    # What the model takes from the data, as its widths, is told as it was set: for the data.
-    names -= {f"model.{name.removeprefix('data.')}" for name in names if name.startswith("data.")}
+    names = {name for group in groups for name in group.settings if not name.startswith("model.")}
+    names -= {"data.modalities"}
     return {name for name in names if any(g.settings.get(name) != first.get(name) for g in groups)}
 
 

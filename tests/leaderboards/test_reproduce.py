@@ -119,6 +119,23 @@ def test_folder_of_other_settings_is_refused(tmp_path, trained):
     assert len(trained) == 2
 
 
+def test_fragment_of_a_run_that_failed_at_once_can_be_corrected(tmp_path, trained):
+    """It left nothing that another fragment would spoil; its row goes on with the new one."""
+    fragment = tmp_path / "mine.yaml"
+    fragment.write_text("trainer: {max_epochs: 1}")
+    table = replace(get_table("loco/II"), rows=get_table("loco/II").rows[:1])
+    assert len(run_missing(plan_runs(table, 1, fragment, tmp_path / "runs"))) == 1
+    fragment.write_text("trainer: {max_epochs: 2}")
+    (run,) = plan_runs(table, 1, fragment, tmp_path / "runs")
+    assert len(run_missing([run])) == 1
+    assert (run.folder / "plan.txt").read_text().endswith("{max_epochs: 2}")
+    run.checkpoint.parent.mkdir()
+    run.checkpoint.touch()
+    fragment.write_text("trainer: {max_epochs: 3}")
+    with pytest.raises(InputError, match="got another plan"):
+        run_missing([run])
+
+
 def test_rows_with_the_same_options_are_trained_once(tmp_path, trained):
     table = get_table("ccnet/4")
     twice = replace(table, rows=(*table.rows, replace(table.rows[0], name="again")))
