@@ -237,11 +237,6 @@ def compare_predictions(
         _check_videos(name, result)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     num_videos = len(ground_truth.video_ids)
-    if num_videos < 2:
-        raise ComparisonError(
-            "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
-            "itself and would look sure: give more videos, or `davezoo evaluate` each file."
-        )
 
     def prepare(table: PredictionTable) -> ResampledMap:
         found, _ = select_detections(table, ground_truth, rules, blocked)
@@ -274,7 +269,12 @@ def compare_predictions(
 
 
 def _check_videos(name: str, result: EvaluationResult) -> None:
-    """Refuse detections of another split: all events would count as missed."""
+    """Refuse detections of another split, all of whose events would be missed, and one video."""
+    if result.num_expected_videos < 2:
+        raise ComparisonError(
+            "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
+            "itself and would look sure: give more videos, or `davezoo evaluate` each file."
+        )
     if not result.num_scored_videos:
         raise ComparisonError(
             f"Expected {name} to hold detections for split {result.split!r}, got none for its "
