@@ -1,18 +1,18 @@
-"""`davezoo report`: what it adds to the page of tests/evaluation/test_report.py."""
+"""`davezoo report`, from files to the page, which tests/evaluation/test_report.py tests itself."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from davezoo.annotations import write_annotations
-from davezoo.evaluation.predictions import write_predictions
+from davezoo.evaluation.predictions import PredictionError, write_predictions
 from davezoo.evaluation.protocols import PROTOCOLS
-from davezoo.reports import report
+from davezoo.reports import ReportError, report
 from tests.evaluation.report_pages import Page, make_annotations, make_table
 
 if TYPE_CHECKING:
@@ -64,12 +64,100 @@ def test_every_protocol_has_a_diagnosis(files: list[Path], tmp_path: Path, proto
     assert page.tags.count("img") == 6
 
 
-def test_the_command_waits_for_no_torch_and_no_matplotlib() -> None:
-    code = (
-        "import sys, davezoo.reports;"
-        "print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules) or 'none')"
+def test_tool_scores_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = make_annotations(["dog", "cat"])
+    write_annotations(annotations, tmp_path / "a.json")
+    table = make_table({"video 0": [(2.0, 6.0, "dog", 0.9)], "video 1": [(2.0, 6.0, "cat", 0.9)]})
+    write_predictions(tmp_path / "p.json", replace(table, version="trial <1>"))
+    report(tmp_path / "p.json", tmp_path / "a.json", output=tmp_path / "r.html", max_videos=2)
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "average mAP 50.00 %" in page.words  # of two events a class, one is found
+    assert "says of itself: trial <1>." in page.words
+    assert [video["quality"] for video in page.videos.values()] == [[1.0], [0.0]]
+    printed = capsys.readouterr().out
+    assert "50.00" in printed
+    assert f"wrote {tmp_path / 'r.html'}" in printed
+
+
+def write_files(folder: Path, *stems: str) -> list[Path]:
+    """Write annotations of 4 videos and, as each file, the detections of one more of them."""
+    annotations = make_annotations(["dog", "cat"])
+    write_annotations(annotations, folder / "a.json")
+    paths = []
+    for count, stem in enumerate(stems, start=1):
+        names = ["dog", "cat"] * 2
+        rows = {f"video {v}": [(2.0, 6.0, names[v], 0.9)] for v in range(count)}
+        paths.append(folder / f"{stem}.json")
+        write_predictions(paths[-1], make_table(rows))
+    return paths
+
+
+def test_several_files_stand_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, base = write_files(tmp_path, "ours", "x/base")
+    report([ours, base], tmp_path / "a.json", output=tmp_path / "r.html")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "average mAP, ours 25.00 % average mAP, base 50.00 %" in page.words
+    assert "base: 2 of 4 videos have no detections" in page.words
+    assert "dog 2 50.00 50.00" in page.words
+    assert "cat 2 0.00 50.00" in page.words
+    assert [file["name"] for file in page.data["files"]] == ["ours", "base"]
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line in ("ours", "base")] == ["ours", "base"]
+
+
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        (["a/seed_0/detections", "a/seed_1/detections"], ["seed_0", "seed_1"]),
+        (["a/seed_0/detections", "b/seed_0/detections"], ["a", "b"]),
+        (["a/x/d", "b/x/d", "a/y/d"], ["a/x", "b/x", "a/y"]),
+        (["d", "x/d"], None),
+    ],
+)
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, stems: list[str], expected: list[str] | None
+) -> None:
+    files = write_files(tmp_path, *stems)
+    report(files, tmp_path / "a.json", output=tmp_path / "r.html")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    names = [file["name"] for file in page.data["files"]]
+    assert names == (expected or [tmp_path.name, "x"])
+
+
+@pytest.mark.parametrize("names", [["one"], ["same", "same"]])
+def test_names_must_fit_the_files(tmp_path: Path, names: list[str]) -> None:
+    files = write_files(tmp_path, "ours", "base")
+    with pytest.raises(ReportError, match=r"different `names` as files of detections, 2, got"):
+        report(files, tmp_path / "a.json", names=names, output=tmp_path / "r.html")
+
+
+def test_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="one file or more, got none"):
+        report([], tmp_path / "a.json", output=tmp_path / "r.html")
+
+
+def test_detections_of_another_split_are_refused(tmp_path: Path) -> None:
+    (ours,) = write_files(tmp_path, "ours")
+    write_predictions(tmp_path / "other.json", make_table({"elsewhere": [(0.0, 1.0, "dog", 1.0)]}))
+    with pytest.raises(
+        PredictionError, match=r"other\.json .* split 'test', got 1 videos, none of"
+    ):
+        report([ours, tmp_path / "other.json"], tmp_path / "a.json", output=tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_page_agrees_with_evaluator_on_official_detections(tmp_path: Path, shared: Path) -> None:
+    folder = shared / "official_tiny" / "unav"
+    report(
+        folder / "official_detections.json",
+        folder / "dataset_tiny" / "annotations" / "unav100_annotations.json",
+        output=tmp_path / "r.html",
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "none"
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    results = json.loads((folder / "official_results.json").read_text())["checkpoint_run"]
+    official = results["test_ema_batch1_exact"]["map"]
+    printed = " ".join(f"{100 * value:.2f}" for value in [*official, np.mean(official)])
+    assert f"mAP, % {printed}" in page.words
+    assert len(page.data["videos"]) == 20

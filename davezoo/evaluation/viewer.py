@@ -222,8 +222,7 @@ def viewer_data(
         annotations: the videos and events of the split that was scored.
         files: the detections; the first file is the one that videos are chosen by.
         blocked: ids of videos that were left out of the score.
-        max_videos: how many videos, spread over the quality of their detections (see
-            `choose_videos`); None for all.
+        max_videos: how many videos, best to worst (see `choose_videos`); None for all.
 
     Returns:
         JSON types: `labels` (names that occur), `scored` (those labels that have events anywhere),

@@ -127,12 +127,13 @@ def _differing(groups: list[Group]) -> set[str]:
 
 
 def _told(group: Group, differing: set[str]) -> dict[str, str]:
-    """Return the settings of one row that are worth telling, as text."""
+    """Return the settings of one row that are worth telling, as text; defaults need no words."""
     changed = {
         f"data.{name}" if f"data.{name}" in group.settings else f"model.{name}"
         for name in group.first.changed
     }
-    names = sorted(differing | changed)
+    have_defaults = {name for name in differing if name.startswith("model.")} | {"data.modalities"}
+    names = sorted((differing - have_defaults) | changed)
     return {name.removeprefix("model."): _text(group.settings.get(name)) for name in names}
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from davezoo.diagnosis.boundaries import measure_boundaries
 from davezoo.diagnosis.matches import match
@@ -56,3 +61,26 @@ def test_nothing_found_is_empty():
 def test_exact_detections_have_a_histogram():
     errors = measure([(0, 0, (0.0, 1.0))], [(0, 0, (0.0, 1.0), 0.5)])
     assert errors.histograms["onset"][10] == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_errors_are_those_of_plain_loops(seed):
+    events, detections = reference.make_problem(seed, num_detections=40)
+    ranked = reference.rank(events, detections)
+    pairs = [
+        (events[event][2], detection[2])
+        for detection, event in zip(ranked, reference.find(events, ranked, 0.5), strict=True)
+        if event >= 0
+    ]
+    errors = measure(events, detections)
+    expected = {}
+    for (side, boundary), group in product(enumerate(("onset", "offset")), ("all", "(0, 5]")):
+        chosen = [found[side] - event[side] for event, found in pairs]  # none is longer than 5 s
+        if chosen:
+            expected[boundary, group] = (len(chosen), np.mean(chosen), np.median(chosen))
+    found = {(e.boundary, e.group): (e.num_detections, e.mean, e.median) for e in errors.summary}
+    assert found.keys() == expected.keys()
+    for key, values in found.items():
+        assert values == pytest.approx(expected[key])
+    assert [sum(counts) for counts in errors.histograms.values()] == [len(pairs)] * 2 * bool(pairs)

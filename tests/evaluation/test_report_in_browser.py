@@ -461,6 +461,9 @@ def test_media_file_is_played_in_step_with_the_cursor(tmp_path: Path) -> None:
     assert 'data-in-sight="true"' in run_in_browser(page, tmp_path, playing)
     broken = Page(run_in_browser(page, tmp_path, "choose(1);"))
     assert "The browser cannot open my media/video 1.mp4; it may have been moved" in broken.words
+    odd = "page.media[3] = 'not%20utf-8%FF.mp4'; choose(3);"
+    odd_words = Page(run_in_browser(page, tmp_path, odd)).words
+    assert "The browser cannot open not%20utf-8%FF.mp4; it may" in odd_words
     absent = Page(run_in_browser(page, tmp_path, "choose(2);"))
     assert "This video has no media file." in absent.words
     assert "2 of 4 videos have no media file in" in absent.words
