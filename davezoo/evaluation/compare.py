@@ -237,11 +237,7 @@ def compare_predictions(
         _check_videos(name, result)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     num_videos = len(ground_truth.video_ids)
-    if num_videos < 2:
-        raise ComparisonError(
-            "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
-            "itself and would look sure: give more videos, or `davezoo evaluate` each file."
-        )
+    _require_several(num_videos)
 
     def prepare(table: PredictionTable) -> ResampledMap:
         found, _ = select_detections(table, ground_truth, rules, blocked)
@@ -271,6 +267,15 @@ def compare_predictions(
         map=[difference(*row) for row in zip(first.map, second.map, drawn.T, strict=True)],
         remarks=_remarks(first, second, num_resamples - len(drawn)),
     )
+
+
+def _require_several(num_videos: int) -> None:
+    """Refuse to draw from a single video."""
+    if num_videos < 2:
+        raise ComparisonError(
+            "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
+            "itself and would look sure: give more videos, or `davezoo evaluate` each file."
+        )
 
 
 def _check_videos(name: str, result: EvaluationResult) -> None:
