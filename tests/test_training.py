@@ -92,6 +92,17 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WHOLE = ["--trainer.max_epochs=3", "--test_after_fit=false"]
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    fit(root, folder, *WHOLE)
+    return folder
+
+
 def state(path: Path) -> dict[str, object]:
     return torch.load(path, weights_only=True)
 
@@ -141,33 +152,30 @@ def equal(ours: dict[str, object], theirs: dict[str, object]) -> bool:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_resumed_run_equals_an_unbroken_one(
-    root: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+    root: Path, whole: Path, tmp_path: Path, workers: int
 ) -> None:
-    words = ["--trainer.max_epochs=3", f"--data.num_workers={workers}", "--test_after_fit=false"]
-    fit(root, tmp_path / "whole", *words)
+    words = [*WHOLE, f"--data.num_workers={workers}"]
     # The same schedule, stopped after the second epoch as by a lost machine.
     fit(root, tmp_path / "broken", *words, "--trainer.callbacks+=tests.test_training.StopAfterTwo")
     broken = state(tmp_path / "broken/checkpoints/last.ckpt")
-    whole = state(tmp_path / "whole/checkpoints/last.ckpt")
-    assert not equal(broken, whole)
+    unbroken = state(whole / "checkpoints/last.ckpt")
+    assert not equal(broken, unbroken)
     fit(root, tmp_path / "broken", *words, "--ckpt_path=last")
-    assert equal(state(tmp_path / "broken/checkpoints/last.ckpt"), whole)
+    assert equal(state(tmp_path / "broken/checkpoints/last.ckpt"), unbroken)
     assert (tmp_path / "broken/metrics.part1.csv").is_file()
 
 
 @pytest.mark.parametrize(("callback", "step"), [("Interrupt", 3), ("InterruptStep", 4)])
 def test_interrupted_run_equals_an_unbroken_one(
-    root: Path, tmp_path: Path, callback: str, step: int
+    root: Path, whole: Path, tmp_path: Path, callback: str, step: int
 ) -> None:
-    words = ["--trainer.max_epochs=3", "--test_after_fit=false"]
-    fit(root, tmp_path / "whole", *words)
     with pytest.raises(SystemExit):
-        fit(root, tmp_path / "cut", *words, f"--trainer.callbacks+=tests.test_training.{callback}")
+        fit(root, tmp_path / "cut", *WHOLE, f"--trainer.callbacks+=tests.test_training.{callback}")
     assert state(tmp_path / "cut/checkpoints/last.ckpt")["global_step"] == step
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    fit(root, tmp_path / "cut", *words, "--ckpt_path=last")
-    whole = state(tmp_path / "whole/checkpoints/last.ckpt")
-    assert equal(state(tmp_path / "cut/checkpoints/last.ckpt"), whole)
+    fit(root, tmp_path / "cut", *WHOLE, "--ckpt_path=last")
+    unbroken = state(whole / "checkpoints/last.ckpt")
+    assert equal(state(tmp_path / "cut/checkpoints/last.ckpt"), unbroken)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -422,18 +430,16 @@ def test_diverged_training_stops(root: Path, tmp_path: Path) -> None:
         fit(root, tmp_path / "run", "--trainer.max_epochs=3", *words)
 
 
-def test_run_stopped_while_validating_equals_an_unbroken_one(root: Path, tmp_path: Path) -> None:
+def test_run_stopped_while_validating_equals_an_unbroken_one(
+    root: Path, whole: Path, tmp_path: Path
+) -> None:
     """The epoch is done again, so that its score is not lost and the same epoch is the best."""
-    words = ["--trainer.max_epochs=3", "--test_after_fit=false"]
-    fit(root, tmp_path / "whole", *words)
     stop = "--trainer.callbacks+=tests.test_training.InterruptValidation"
     with pytest.raises(SystemExit):
-        fit(root, tmp_path / "cut", *words, stop)
-    fit(root, tmp_path / "cut", *words, "--ckpt_path=last")
+        fit(root, tmp_path / "cut", *WHOLE, stop)
+    fit(root, tmp_path / "cut", *WHOLE, "--ckpt_path=last")
     for name in ("last", "best"):
-        one, other = (
-            state(tmp_path / run / f"checkpoints/{name}.ckpt") for run in ("whole", "cut")
-        )
+        one, other = (state(run / f"checkpoints/{name}.ckpt") for run in (whole, tmp_path / "cut"))
         assert one["epoch"] == other["epoch"]
         assert equal(one, other)
 
