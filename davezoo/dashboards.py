@@ -156,7 +156,7 @@ class Dashboard(Callback):
         """Hand the merged configuration to W&B, where there is one: settings of all classes."""
         del pl_module
         path = Path(trainer.default_root_dir) / "config.yaml"
-        for experiment in _wandb_runs(trainer, self._loggers):
+        for experiment in _wandb_runs(trainer):
             if path.is_file():
                 merged = yaml.safe_load(path.read_text(encoding="utf-8"))
                 experiment.config.update({"config": merged}, allow_val_change=True)
@@ -174,7 +174,7 @@ class Dashboard(Callback):
         metric = pl_module.metric
         if not isinstance(metric, TemporalMeanAveragePrecision):
             return
-        for experiment in _wandb_runs(trainer, self._loggers):
+        for experiment in _wandb_runs(trainer):
             experiment.define_metric("epoch")
             for name in metric.score_names:
                 experiment.define_metric(f"val/{name}", step_metric="epoch", summary="max")
@@ -208,7 +208,7 @@ class Dashboard(Callback):
         if scores["avg_map"] > self._best.get("avg_map", -1.0):
             self._best = scores | {"epoch": float(trainer.current_epoch)}
         best = {f"best/{name}": value for name, value in self._best.items()}
-        for logger in self._loggers:
+        for logger in trainer.loggers:
             logger.log_metrics(best | {"epoch": trainer.current_epoch}, _step(trainer))
 
     def _show_classes(self, trainer: Trainer, classes: pd.DataFrame, folder: Path) -> None:
@@ -328,16 +328,16 @@ def _arrays_of(table: PredictionTable) -> EventArrays:
     return EventArrays(table.videos, table.labels, table.segments, table.scores)
 
 
-def _wandb_runs(trainer: Trainer, loggers: Sequence[Logger]) -> list[Any]:
+def _wandb_runs(trainer: Trainer) -> list[Any]:
     """Return the W&B runs of this process; other processes have none."""
     if not trainer.is_global_zero:
         return []
-    return [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
 
 
 def _log_table(trainer: Trainer, name: str, table: pd.DataFrame) -> None:
     """Hand a table to W&B; the other loggers have its file."""
-    for experiment in _wandb_runs(trainer, trainer.loggers):
+    for experiment in _wandb_runs(trainer):
         import wandb
 
         place = {"epoch": trainer.current_epoch, "trainer/global_step": _step(trainer)}
@@ -351,7 +351,7 @@ def log_pictures(trainer: Trainer, pictures_of: Mapping[str, Path]) -> None:
         trainer: whose loggers, epoch and step.
         pictures_of: PNG files by the names under which they are shown.
     """
-    for experiment in _wandb_runs(trainer, trainer.loggers):
+    for experiment in _wandb_runs(trainer):
         import wandb
 
         pictures = {

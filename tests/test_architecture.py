@@ -108,6 +108,7 @@ ALLOWED = {
         "nn.windows",
         "structures",
         "task",
+        "whole_files",
     },
     "complexity": {"data", "nn", "options", "task", "training"},
     "cli": {"checkpoints", "complexity", "data", "options", "recipes", "training"},

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,7 +74,11 @@ def offline() -> None:
 def logged(folder: Path) -> LoggedRun:
     wandb.finish()
     (place,) = (folder / "wandb").glob("offline-run-*")
-    return LoggedRun(place)
+    deadline = time.monotonic() + 60
+    while not (run := LoggedRun(place)).has_ended:  # W&B's own process writes the end a bit later
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ def read_records(path: Path) -> Iterator[Record]:
             place += left
             continue
         _, length, kind = struct.unpack_from("<IHB", content, place)
+        if place + _HEADER + length > len(content):  # still being written
+            return
         parts += content[place + _HEADER : place + _HEADER + length]
         place += _HEADER + length
         if kind in (_FULL, _LAST):
@@ -42,6 +44,7 @@ class LoggedRun:
         artifacts: names of those that were handed in, without tables.
         saved: paths of the files that are uploaded, below `files`.
         files: folder of media and files.
+        has_ended: the file is complete.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +56,7 @@ class LoggedRun:
         self.metrics: dict[str, str] = {}
         self.artifacts: list[str] = []
         self.saved: list[str] = []
+        self.has_ended = False
         for record in read_records(path):
             kind = record.WhichOneof("record_type")
             if kind == "history":
@@ -64,6 +68,8 @@ class LoggedRun:
                 self.config |= _items(config.update)
             elif kind == "metric":
                 self.metrics[record.metric.name] = record.metric.step_metric
+            elif kind == "exit":
+                self.has_ended = True
             elif kind == "files":
                 self.saved += [file.path for file in record.files.files]
             elif kind == "artifact" and record.artifact.type != "run_table":  # of a logged table

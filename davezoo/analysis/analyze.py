@@ -26,6 +26,7 @@ from davezoo.analysis.views import (
 from davezoo.checkpoints import load
 from davezoo.evaluation.results import printable
 from davezoo.json_files import write_json
+from davezoo.whole_files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,8 +72,12 @@ def analyze(
             "data/unav100.yaml, and where it lies with `--data.root`, or a checkpoint, which knows "
             "its data, with `--ckpt_path`."
         )
-    read = _reader(what, ckpt_path)
+    if output.is_file():
+        raise AnalysisError(
+            f"Expected `--output` to name a folder, got the file {output}; choose another."
+        )
     output.mkdir(parents=True, exist_ok=True)  # what cannot be written shows before the long work
+    read = _reader(what, ckpt_path)
     data.eval_batch_size = 1  # a video must not depend on the others of its batch
     data.setup(stage)
     split = data.split_of(stage)
@@ -91,9 +96,8 @@ def analyze(
             "or another split with `--stage`."
         )
     numbers = {"split": split, "checkpoint": ckpt_path and str(ckpt_path), **counts, **found[0]}
-    part = output / f".{what}.part.png"
-    found[1].savefig(part)
-    part.replace(output / f"{what}.png")
+    with whole_file(output / f"{what}.png") as part:
+        found[1].savefig(part, format="png")
     write_json(output / f"{what}.json", numbers | {"notes": data.notes(stage)})
     _print(numbers | numbers.get("mean_over_videos", {}), data.notes(stage))
     sys.stdout.write(f"wrote {output / what}.json and .png\n")

@@ -237,7 +237,6 @@ def compare_predictions(
         _check_videos(name, result)
     ground_truth = select_ground_truth(annotations, rules, blocked)
     num_videos = len(ground_truth.video_ids)
-    _require_several(num_videos)
 
     def prepare(table: PredictionTable) -> ResampledMap:
         found, _ = select_detections(table, ground_truth, rules, blocked)
@@ -269,17 +268,13 @@ def compare_predictions(
     )
 
 
-def _require_several(num_videos: int) -> None:
-    """Refuse to draw from a single video."""
-    if num_videos < 2:
+def _check_videos(name: str, result: EvaluationResult) -> None:
+    """Refuse detections of another split, all of whose events would be missed, and one video."""
+    if result.num_expected_videos < 2:
         raise ComparisonError(
             "Expected at least 2 videos to draw from, got 1; every resample of it is the video "
             "itself and would look sure: give more videos, or `davezoo evaluate` each file."
         )
-
-
-def _check_videos(name: str, result: EvaluationResult) -> None:
-    """Refuse detections of another split: all events would count as missed."""
     if not result.num_scored_videos:
         raise ComparisonError(
             f"Expected {name} to hold detections for split {result.split!r}, got none for its "

@@ -118,22 +118,23 @@ def _describe_settings(groups: list[Group]) -> tuple[str, list[str]]:
 
 
 def _differing(groups: list[Group]) -> set[str]:
-    """Return the settings that are worth telling as rows of one method differ in them."""
+    """Return the settings of data and training in which rows of one method differ.
+
+    Those of the model, and the modalities, are told where they are not the defaults.
+    """
     first = groups[0].settings
-    names = {name for group in groups for name in group.settings} - {"model.class_names"}
-    # What the model takes from the data, as its widths, is told as it was set: for the data.
-    names -= {f"model.{name.removeprefix('data.')}" for name in names if name.startswith("data.")}
+    names = {name for group in groups for name in group.settings if not name.startswith("model.")}
+    names -= {"data.modalities"}
     return {name for name in names if any(g.settings.get(name) != first.get(name) for g in groups)}
 
 
 def _told(group: Group, differing: set[str]) -> dict[str, str]:
-    """Return the settings of one row that are worth telling, as text; defaults need no words."""
+    """Return the settings of one row that are worth telling, as text."""
     changed = {
         f"data.{name}" if f"data.{name}" in group.settings else f"model.{name}"
         for name in group.first.changed
     }
-    have_defaults = {name for name in differing if name.startswith("model.")} | {"data.modalities"}
-    names = sorted((differing - have_defaults) | changed)
+    names = sorted(differing | changed)
     return {name.removeprefix("model."): _text(group.settings.get(name)) for name in names}
 
 

@@ -25,17 +25,24 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     _NOTHING: "--",
     "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a row it would be the height of the line break before it,
+    "*": "{*}",  # and this would belong to that line break
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>davezoo leaderboard</title>
 <style>
 :root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent);
-  padding: .3em .6em; text-align: right; vertical-align: top }}
+  padding: .3em .6em; text-align: right; vertical-align: top; unicode-bidi: isolate }}
+th {{ white-space: nowrap }}
 th:nth-child(-n+3), td:nth-child(-n+3) {{ text-align: left }}
 </style>
 {body}
@@ -95,7 +102,7 @@ def _html(tables: Sequence[Table]) -> str:
 
 
 def _latex(tables: Sequence[Table]) -> str:
-    return "\n".join(_latex_of(table) for table in tables)
+    return "\n".join(["% \\usepackage{booktabs}", *(_latex_of(table) for table in tables)])
 
 
 def _latex_of(table: Table) -> str:

@@ -27,8 +27,8 @@ def leaderboard(
 
     A system is a method with its settings. Mean, sample standard deviation and number of seeds are
     printed, best mean first, beside the published figure where protocol, videos, features, method
-    and its settings are those of a published row. Each protocol and set of videos has a table of
-    its own. What cannot be used is named on the standard error.
+    and its settings are those of a published row, whose notes are printed, too. Each protocol and
+    set of videos has a table of its own. What cannot be used is named on the standard error.
 
     Args:
         runs: folders of runs, looked through to any depth, or single result files (run.json).
@@ -37,6 +37,8 @@ def leaderboard(
         output: file to write to, instead of the standard output.
         wandb: ENTITY/PROJECT whose runs are read from W&B, beside the folders or instead of them.
     """
+    if output is not None and output.is_dir():
+        raise InputError(f"Expected `output` to be a file, got the folder {output}; name a file.")
     found, skipped = find_runs(runs)
     if wandb is not None:
         online = find_wandb_runs(wandb)

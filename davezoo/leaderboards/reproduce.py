@@ -69,6 +69,11 @@ class RowRun:
         """What the run prints."""
         return self.folder / "log.txt"
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where an interrupted run goes on."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
     def result(self) -> RunResult | None:
         """Return what a finished run has left; None before."""
         path = self.folder / "run.json"
@@ -89,14 +94,16 @@ def reproduce(
 
     Every row is trained with each seed by `davezoo fit` in a process of its own, whose output lies
     in `log.txt` of its run folder. Called again, the command skips finished runs and goes on with
-    interrupted ones. A row that fails is named and the others go on. Rows that several tables
-    share are trained once. Rows of systems that davezoo does not have stand there as published.
+    interrupted ones. A row that fails is named and the others go on. Rows with the same options,
+    of one table or of several, are trained once. Rows of systems that davezoo does not have stand
+    there as published.
 
     Args:
         table: name of a published table, for example loco/II.
         seeds: number of trainings of each row, with the seeds 0, 1, ...
         config: recipe fragment with settings of one's own, as `data.root`; goes after the row's.
-        folder: where the runs are kept, one folder a row.
+        folder: where the runs are kept, in a folder for each recipe with its options and seed; of
+            all tables with the same `config`.
         list: print the names of all tables and stop.
     """
     if list:
@@ -191,14 +198,15 @@ def run_missing(runs: Sequence[RowRun]) -> Sequence[str]:
     """
     for run in runs:
         plan = run.folder / "plan.txt"
-        if plan.is_file() and plan.read_text(encoding="utf-8") != run.plan:
+        begun = run.checkpoint.is_file() or run.result() is not None
+        if begun and plan.is_file() and plan.read_text(encoding="utf-8") != run.plan:
             raise InputError(
                 f"Expected {run.folder} to hold a run of these settings, got another plan in "
                 f"{plan}; choose another --folder, or remove that one."
             )
     missing = [run for run in runs if run.result() is None]
     if len(missing) < len(runs):
-        sys.stdout.write(f"{len(runs) - len(missing)} of {len(runs)} runs are finished.\n")
+        sys.stderr.write(f"{len(runs) - len(missing)} of {len(runs)} runs are finished.\n")
     failed = []
     progress = tqdm(missing, "Training rows", unit="run", disable=None)
     for run in progress:
@@ -217,12 +225,13 @@ def train(run: RowRun) -> str | None:
     Returns:
         What went wrong; None where there is a result.
     """
-    write_text(run.folder / "plan.txt", run.plan)
+    run.folder.mkdir(parents=True, exist_ok=True)
     with run.log.open("a", encoding="utf-8") as log:
         if not _lock(log):
             return "another process still trains it"
+        write_text(run.folder / "plan.txt", run.plan)
         words = run.words
-        if (run.folder / "checkpoints" / "last.ckpt").is_file():
+        if run.checkpoint.is_file():
             words.append("--ckpt_path=last")
         command = [sys.executable, "-m", "davezoo", *words]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603

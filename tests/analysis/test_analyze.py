@@ -128,9 +128,9 @@ def test_refusals(tmp_path):
     with pytest.raises(AnalysisError, match=r"`--data` to name a data set, got none"):
         analyze("coherence")
     with pytest.raises(AnalysisError, match=r"`--ckpt_path` for gates, got none"):
-        analyze("gates", FakeData())
+        analyze("gates", FakeData(), output=tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(AnalysisError, match=r"`--output` to name a folder, got the file .*file;"):
         analyze("coherence", FakeData(), output=tmp_path / "file")
 
 

@@ -88,6 +88,14 @@ def test_latex_has_no_commands_of_a_text():
     assert r"\toprule" in plain
 
 
+@pytest.mark.parametrize("text", ["[1]", "*1"])
+def test_first_letter_of_a_latex_row_is_no_argument_of_the_line_break_before(text):
+    board = Table("T", "unav100 v1", (), pd.DataFrame({"method": ["a", text], "Avg": [1.0, 2.0]}))
+    written = format_tables([board], "latex")
+    assert re.search(r"\\\\\s*[\[*]", written) is None
+    assert f"{{{text[0]}}}1" in written
+
+
 @pytest.mark.parametrize("layout", FORMATS)
 def test_every_format_names_every_row(layout):
     text = format_tables([PLAIN], layout)

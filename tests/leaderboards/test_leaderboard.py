@@ -59,6 +59,8 @@ def test_no_results_are_one_message(tmp_path, capsys):
     with pytest.raises(SystemExit, match="at least one result of a test run"):
         main(["leaderboard", str(tmp_path)])
     assert "does not say where it came from" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="`output` to be a file, got the folder"):
+        main(["leaderboard", str(tmp_path), f"--output={tmp_path}"])
     with pytest.raises(SystemExit, match="got nothing; check the path"):
         main(["leaderboard", str(tmp_path / "nowhere")])
 

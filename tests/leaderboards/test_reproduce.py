@@ -106,7 +106,7 @@ def test_failed_rows_are_named_and_the_others_go_on(tmp_path, trained, capsys):
     with pytest.raises(SystemExit, match="2 failed"):
         main(words)
     assert len(trained) == 4 + 2  # the finished ones are skipped
-    assert "2 of 4 runs are finished." in capsys.readouterr().out
+    assert "2 of 4 runs are finished." in capsys.readouterr().err
 
 
 def test_folder_of_other_settings_is_refused(tmp_path, trained):
@@ -117,6 +117,23 @@ def test_folder_of_other_settings_is_refused(tmp_path, trained):
     with pytest.raises(InputError, match="hold a run of these settings, got another plan"):
         run_missing(plan_runs(get_table("ccnet/4"), 1, fragment, tmp_path / "runs"))
     assert len(trained) == 2
+
+
+def test_fragment_of_a_run_that_failed_at_once_can_be_corrected(tmp_path, trained):
+    """It left nothing that another fragment would spoil; its row goes on with the new one."""
+    fragment = tmp_path / "mine.yaml"
+    fragment.write_text("trainer: {max_epochs: 1}")
+    table = replace(get_table("loco/II"), rows=get_table("loco/II").rows[:1])
+    assert len(run_missing(plan_runs(table, 1, fragment, tmp_path / "runs"))) == 1
+    fragment.write_text("trainer: {max_epochs: 2}")
+    (run,) = plan_runs(table, 1, fragment, tmp_path / "runs")
+    assert len(run_missing([run])) == 1
+    assert (run.folder / "plan.txt").read_text().endswith("{max_epochs: 2}")
+    run.checkpoint.parent.mkdir()
+    run.checkpoint.touch()
+    fragment.write_text("trainer: {max_epochs: 3}")
+    with pytest.raises(InputError, match="got another plan"):
+        run_missing([run])
 
 
 def test_rows_with_the_same_options_are_trained_once(tmp_path, trained):
@@ -198,7 +215,8 @@ def test_tiny_table_is_trained_in_earnest(tmp_path, capsys):
     (folder,) = tmp_path.glob("runs/*first_true/seed_0")
     (folder / "run.json").unlink()
     main(words)
-    again = capsys.readouterr().out
-    assert again == f"1 of 2 runs are finished.\n{first}"
+    again = capsys.readouterr()
+    assert "1 of 2 runs are finished." in again.err
+    assert again.out == first
     main(["leaderboard", str(tmp_path / "runs")])
     assert "fine_to_coarse_first=True" in capsys.readouterr().out
