@@ -161,7 +161,7 @@ def group_runs(found: Iterable[FoundRun]) -> tuple[list[Group], list[SkippedRun]
     runs = list(found)
     settings = [settings_of(entry.run) for entry in runs]
     groups: dict[object, dict[object, int]] = {}  # index of the run of each seed
-    skipped: dict[int, int] = {}
+    skipped: dict[int, tuple[object, object]] = {}  # group and seed of each run left out
     for index in sorted(range(len(runs)), key=lambda index: runs[index].run.written):
         run = runs[index].run
         key = board_of(run), run.method, json.dumps(settings[index], sort_keys=True)
@@ -169,7 +169,7 @@ def group_runs(found: Iterable[FoundRun]) -> tuple[list[Group], list[SkippedRun]
         seed = runs[index].place if run.seed is None else (run.seed, run.data_seed)
         earlier = groups.setdefault(key, {}).pop(seed, None)
         if earlier is not None:
-            skipped[earlier] = index
+            skipped[earlier] = key, seed
         groups[key][seed] = index
     members = sorted(sorted(seeds.values()) for seeds in groups.values())
     made = [
@@ -180,7 +180,10 @@ def group_runs(found: Iterable[FoundRun]) -> tuple[list[Group], list[SkippedRun]
         )
         for indices in members
     ]
-    return made, [_double(runs[index], runs[skipped[index]]) for index in sorted(skipped)]
+    doubles = []
+    for index, (key, seed) in sorted(skipped.items()):
+        doubles.append(_double(runs[index], runs[groups[key][seed]]))
+    return made, doubles
 
 
 def _double(entry: FoundRun, kept: FoundRun) -> SkippedRun:

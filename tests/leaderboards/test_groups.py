@@ -60,6 +60,13 @@ def test_all_but_one_of_several_doubles_are_named():
     assert all("a copy of run" in entry.reason for entry in skipped)
 
 
+def test_doubles_are_named_beside_the_run_that_counts():
+    dates = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]
+    _, skipped = group(*[make_run(0.4 + i / 10, written=date) for i, date in enumerate(dates)])
+    assert [entry.place for entry in skipped] == ["run 0", "run 1"]
+    assert all("as run 2, which was written later and counts" in entry.reason for entry in skipped)
+
+
 def test_runs_without_a_known_seed_are_no_doubles():
     from dataclasses import replace
 
