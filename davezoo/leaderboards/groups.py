@@ -180,10 +180,10 @@ def group_runs(found: Iterable[FoundRun]) -> tuple[list[Group], list[SkippedRun]
         )
         for indices in members
     ]
-    doubles = []
-    for index, (key, seed) in sorted(skipped.items()):
-        doubles.append(_double(runs[index], runs[groups[key][seed]]))
-    return made, doubles
+    return made, [
+        _double(runs[index], runs[groups[key][seed]])
+        for index, (key, seed) in sorted(skipped.items(), key=lambda item: item[0])
+    ]
 
 
 def _double(entry: FoundRun, kept: FoundRun) -> SkippedRun:
