@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import yaml
 from tqdm import tqdm
 
 from davezoo.errors import InputError
@@ -160,6 +161,8 @@ def plan_runs(
     fragment = None if config is None else Path(find_recipe(str(config)))
     if fragment is not None and not fragment.is_file():
         raise FileNotFoundError(f"Expected a recipe at {config}, got no file; check the path.")
+    if fragment is not None:
+        _refuse_damaged(fragment)
     rows = [row for row in table.rows if row.recipe is not None]
     if not rows:
         raise InputError(
@@ -171,6 +174,21 @@ def plan_runs(
         for seed in range(seeds)
         for row in rows
     ]
+
+
+def _refuse_damaged(fragment: Path) -> None:
+    """Refuse a fragment that would end every training of the table before it begins."""
+    try:
+        content = yaml.safe_load(fragment.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"Expected {fragment} to be a recipe fragment in YAML, got {error}; correct it."
+        ) from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(
+            f"Expected {fragment} to be a recipe fragment, got {type(content).__name__}; write "
+            "settings as `data:`, as configs/fragments/simulated.yaml does."
+        )
 
 
 def slug(row: ReportedRow) -> str:

@@ -220,3 +220,11 @@ def test_tiny_table_is_trained_in_earnest(tmp_path, capsys):
     assert again.out == first
     main(["leaderboard", str(tmp_path / "runs")])
     assert "fine_to_coarse_first=True" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"\x8d\xff", b'model: "half', b"- a list"])
+def test_fragment_that_is_none_is_refused_before_any_training(tmp_path, content):
+    fragment = tmp_path / "half.yaml"
+    fragment.write_bytes(content)
+    with pytest.raises(InputError, match=r"Expected .*half\.yaml to be a recipe fragment"):
+        plan_runs(get_table("ccnet/4"), 1, fragment, tmp_path / "runs")
