@@ -167,7 +167,8 @@ class Dashboard(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the state of an earlier run."""
-        self._best, self._next_epoch = state_dict["best"], state_dict["next_epoch"]
+        self._best = state_dict["best"]
+        self._next_epoch = state_dict.get("next_epoch", 0)  # older checkpoints do not say it
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell W&B the axis of each score before it is logged, and whether high or low is good."""

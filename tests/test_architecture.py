@@ -32,7 +32,7 @@ ALLOWED = {
     "whole_files": set(),
     "json_files": {"whole_files"},
     "annotations": {"json_files"},
-    "leaderboards": {"annotations", "evaluation", "json_files", "recipes"},
+    "leaderboards": {"annotations", "evaluation", "json_files", "recipes", "whole_files"},
     "ops": {"structures"},
     "nn": {"structures", "ops"},
     "pages": set(),

@@ -230,6 +230,12 @@ def test_best_epoch_survives_an_interruption() -> None:
     assert second.state_dict() == state
 
 
+def test_checkpoint_of_earlier_versions_has_pictures_due_at_once() -> None:
+    dashboard = Dashboard()
+    dashboard.load_state_dict({"best": {"avg_map": 0.5, "epoch": 3.0}})
+    assert dashboard.state_dict() == {"best": {"avg_map": 0.5, "epoch": 3.0}, "next_epoch": 0}
+
+
 def test_windows_of_padding_do_not_count() -> None:
     detector = LoCoDetector(
         4, 4, 3, max_length=32, width=8, head_width=8, num_heads=2, regression_ranges=[(0, 99)]

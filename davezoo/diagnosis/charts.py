@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from davezoo.evaluation.results import printable
+from davezoo.evaluation.results import printable, shortened
 from davezoo.pages import page_templates
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _BIN_WIDTH = 16.0
 _BAR_HEIGHT = 13.0
 _LINE_HEIGHT = 19.0
 _LETTER_WIDTH = 7.5  # more than the mean of a letter of 12 units in wide fonts
+_LONGEST_LABEL = 44  # letters
 _NICE = (1, 2, 4, 6, 8, 10)
 
 
@@ -156,7 +157,7 @@ def draw_rows(
     rows = [row for section in sections for row in section.rows]
     references = [section.reference or 0.0 for section in sections]
     top = _nice_top(max([*references, *(value for row in rows for value in row.values)]))
-    left = 12 + _LETTER_WIDTH * max(len(shorten(row.label)) for row in rows)
+    left = 12 + _LETTER_WIDTH * max(len(shortened(row.label, _LONGEST_LABEL)) for row in rows)
     chart = Chart(title, left, _WIDTH + 60, 0)
     y = 0.0
     for heading, entries, reference in sections:
@@ -167,7 +168,9 @@ def draw_rows(
         start = y
         for label, values in entries:
             height = len(series) * _BAR_HEIGHT
-            chart.texts.append(Text(-8, y + height / 2 + 4, shorten(label), "end"))
+            chart.texts.append(
+                Text(-8, y + height / 2 + 4, shortened(label, _LONGEST_LABEL), "end")
+            )
             for (name, kind), value in zip(series, values, strict=True):
                 words = f"{value:.{digits}f}"
                 length = _WIDTH * value / top
@@ -280,8 +283,3 @@ def _nice_top(highest: float) -> float:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(highest))
     return next(nice * unit for nice in _NICE if highest <= nice * unit * (1 + 1e-9))
-
-
-def shorten(text: str, most_letters: int = 44) -> str:
-    """Cut what does not fit; only for display."""
-    return text if len(text) <= most_letters else f"{text[: most_letters - 1]}…"

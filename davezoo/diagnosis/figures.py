@@ -12,11 +12,10 @@ from davezoo.diagnosis.charts import (
     draw_histograms,
     draw_rows,
     draw_stacks,
-    shorten,
 )
 from davezoo.diagnosis.error_types import OUTCOMES
 from davezoo.evaluation.report import ReportFigure
-from davezoo.evaluation.results import printable
+from davezoo.evaluation.results import printable, shortened
 
 if TYPE_CHECKING:
     from davezoo.diagnosis.boundaries import BoundaryErrors
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from davezoo.diagnosis.error_types import ErrorTypes
 
 _MOST_CONFUSIONS = 10
+_LONGEST_LABEL = 44  # letters, in a caption
 _KINDS = ("strong", "double", "wrong-label", "localization", "confusion", "background")
 _OUTCOMES = [Series(name, kind) for name, kind in zip(OUTCOMES, _KINDS, strict=True)]
 
@@ -89,7 +89,7 @@ def draw_confusions(confusions: list[Confusion]) -> Chart:
     """Draw the most frequent confusions; there must be one."""
     rows = [
         Row(
-            f"{shorten(entry.event_label, 20)} as {shorten(entry.detected_label, 20)}",
+            f"{shortened(entry.event_label, 20)} as {shortened(entry.detected_label, 20)}",
             [entry.num_detections],
         )
         for entry in confusions[:_MOST_CONFUSIONS]
@@ -212,7 +212,8 @@ def _say_boundaries(errors: BoundaryErrors, tiou: str) -> str:
 def _say_confusions(confusions: list[Confusion], tiou: str) -> str:
     first = confusions[0]
     event_label, detected_label = (
-        printable(shorten(label)) for label in (first.event_label, first.detected_label)
+        printable(shortened(label, _LONGEST_LABEL))
+        for label in (first.event_label, first.detected_label)
     )
     shown = min(len(confusions), _MOST_CONFUSIONS)
     return (

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from davezoo.evaluation.results import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -62,11 +64,15 @@ def timeline(
     axes.set_xlim(0.0, max((end for end in ends if end > 0), default=1.0))  # NaN is not above 0
     axes.set_ylim(max(len(classes), 1), 0.0)
     axes.set_xlabel("seconds")
-    axes.set_yticks(np.arange(len(classes)) + 0.5, [_shorten(name) for name in classes])
+    axes.set_yticks(
+        np.arange(len(classes)) + 0.5, [shortened(name, _TEXT_LENGTH) for name in classes]
+    )
     for row in range(1, len(classes)):
         axes.axhline(row, color="#dfe4ea", linewidth=0.8, zorder=0)
     count = f"{len(shown)} of {len(detections)} detections with a score of {min_score:g} or more"
-    axes.set_title(f"{_shorten(title)}: {count}" if title else count, loc="left", fontsize=10)
+    axes.set_title(
+        f"{shortened(title, _TEXT_LENGTH)}: {count}" if title else count, loc="left", fontsize=10
+    )
     return _finish(figure, path)
 
 
@@ -148,8 +154,3 @@ def _finish(figure: Figure, path: Path | None) -> Figure:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return figure
-
-
-def _shorten(text: str) -> str:
-    """Cut what does not fit; only for display."""
-    return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"

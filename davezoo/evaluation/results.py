@@ -241,6 +241,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def shortened(text: str, most_letters: int) -> str:
+    """Return text without what does not fit; only for display."""
+    return text if len(text) <= most_letters else f"{text[: most_letters - 1]}…"
+
+
 def _threshold_lists(result: EvaluationResult) -> list[list[float]]:
     return [result.map, *(c.average_precision for c in result.classes)]
 

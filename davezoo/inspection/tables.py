@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from davezoo.evaluation.results import printable
+from davezoo.evaluation.results import printable, shortened
 from davezoo.inspection.statistics import QUANTILES, quantiles
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class Table:
 
     def format(self) -> str:
         """Return the table for a terminal: numbers right-aligned, control characters replaced."""
-        rows = [[_shorten(printable(cell)) for cell in row] for row in [self.header, *self.rows]]
+        rows = [
+            [shortened(printable(cell), _LONGEST_NAME) for cell in row]
+            for row in [self.header, *self.rows]
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
@@ -247,11 +250,13 @@ def class_sentences(inspection: Inspection) -> list[str]:
         ("Most frequent", order[:_NAMED_CLASSES]),
         ("Rarest", order[-_NAMED_CLASSES:]),
     ):
-        listed = ", ".join(f"{_shorten(names[label])} ({counts[label]:,})" for label in labels)
+        listed = ", ".join(
+            f"{shortened(names[label], _LONGEST_NAME)} ({counts[label]:,})" for label in labels
+        )
         sentences.append(f"{what} in {training.name}: {listed or 'none'}.")
     for split in inspection.tables:
         if absent := split.absent_classes:
-            first = ", ".join(map(_shorten, absent[:_NAMED_CLASSES]))
+            first = ", ".join(shortened(name, _LONGEST_NAME) for name in absent[:_NAMED_CLASSES])
             more = f" and {len(absent) - _NAMED_CLASSES} more" * (len(absent) > _NAMED_CLASSES)
             sentences.append(f"Never in {split.name}: {first}{more}.")
     return sentences
@@ -299,8 +304,3 @@ def _rounded(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
-
-
-def _shorten(text: str) -> str:
-    """Cut what does not fit; only for display."""
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"

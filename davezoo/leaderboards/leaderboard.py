@@ -14,6 +14,7 @@ from davezoo.leaderboards.collection import FoundRun, SkippedRun, find_runs
 from davezoo.leaderboards.formats import Format, format_tables
 from davezoo.leaderboards.groups import group_runs
 from davezoo.leaderboards.wandb_runs import find_wandb_runs
+from davezoo.whole_files import whole_file
 
 
 def leaderboard(
@@ -48,7 +49,8 @@ def leaderboard(
     if output is None:
         sys.stdout.write(text)
         return
-    write_text(output, text)
+    with whole_file(output) as part:
+        part.write_text(text, encoding="utf-8")
     sys.stdout.write(f"Wrote {output}\n")
 
 
@@ -102,14 +104,3 @@ def report_skipped(skipped: Sequence[SkippedRun]) -> None:
         names = Counter(Path(entry.place).name for entry in skipped)
         kinds = ", ".join(f"{count} {printable(name)}" for name, count in names.items())
         sys.stderr.write(f"{len(skipped)} skipped: {kinds}\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file at once: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from davezoo.errors import InputError
 from davezoo.evaluation.results import ResultError
 from davezoo.evaluation.run_results import RunResult
-from davezoo.leaderboards.leaderboard import write_text
 from davezoo.leaderboards.reported import (
     ReportedError,
     ReportedRow,
@@ -27,6 +26,7 @@ from davezoo.leaderboards.reported import (
 )
 from davezoo.leaderboards.reproduced import format_reproduced
 from davezoo.recipes import find_recipe
+from davezoo.whole_files import whole_file
 
 if sys.platform != "win32":
     import fcntl
@@ -247,7 +247,8 @@ def train(run: RowRun) -> str | None:
     with run.log.open("a", encoding="utf-8") as log:
         if not _lock(log):
             return "another process still trains it"
-        write_text(run.folder / "plan.txt", run.plan)
+        with whole_file(run.folder / "plan.txt") as part:
+            part.write_text(run.plan, encoding="utf-8")
         words = run.words
         if run.checkpoint.is_file():
             words.append("--ckpt_path=last")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from davezoo.evaluation.protocols import digest_of_ids
-from davezoo.evaluation.results import EvaluationResult, ResultError
+from davezoo.evaluation.results import EvaluationResult, ResultError, shortened
 from davezoo.evaluation.scoring import score
 from tests.evaluation.tables import make_annotations, make_predictions
 
@@ -134,3 +134,8 @@ def test_file_of_something_else(tmp_path):
 def test_long_list_of_missing_videos_is_cut(partial):
     table = replace(partial, missing_videos=[f"v{i}" for i in range(9)]).format_table()
     assert "9 videos without detections count as missed: v0, v1, v2, v3, v4, ..." in table
+
+
+def test_text_is_cut_only_where_it_does_not_fit():
+    assert shortened("dog", 3) == "dog"
+    assert shortened("dogs", 3) == "do…"
