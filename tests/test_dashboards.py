@@ -68,7 +68,9 @@ def offline() -> None:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
         patch.setenv("WANDB_CONSOLE", "off")
+        wandb.teardown()  # W&B reads the environment once, maybe in another test's time
         yield
+    wandb.teardown()
 
 
 def logged(folder: Path) -> LoggedRun:
